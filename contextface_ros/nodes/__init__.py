@@ -1,0 +1,1 @@
+"""The ROS 2 nodes: the only modules of the package that import rclpy."""

@@ -1,0 +1,223 @@
+"""ROS parameters declared from one frozen dataclass.
+
+A node's parameters are the fields of a dataclass, each made by `parameter`. Declaration in the
+node, config/agent.yaml and the table in the README all come from it, so they cannot disagree.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import Field, dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from contextface_ros.errors import BadInput
+
+if TYPE_CHECKING:
+    from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
+    from rclpy.node import Node
+    from rclpy.parameter import Parameter
+
+P = TypeVar("P")
+
+
+def parameter(
+    default: bool | int | float | str,
+    description: str,
+    *,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    choices: tuple[str, ...] = (),
+    live: bool = False,
+) -> Any:
+    """One field of a parameter dataclass.
+
+    Args:
+        default: the value without a params file; its type is the parameter's type.
+        description: one sentence, with the unit.
+        minimum: smallest allowed number.
+        maximum: largest allowed number.
+        choices: the allowed strings; empty allows any.
+        live: whether a change counts at once. Otherwise it is refused while configured.
+    """
+    return field(
+        default=default,
+        metadata={
+            "description": description,
+            "minimum": minimum,
+            "maximum": maximum,
+            "choices": choices,
+            "live": live,
+        },
+    )
+
+
+@dataclass(frozen=True)
+class AgentParameters:
+    """Parameters of the node `agent`."""
+
+    bundle: str = parameter(
+        "nano", "Model bundle: its name, or the path of its folder (`contextface models list`)."
+    )
+    device: str = parameter(
+        "auto",
+        "Where the model runs. `auto` takes a GPU if there is one; `cuda` refuses to configure"
+        " without one.",
+        choices=("auto", "cpu", "cuda"),
+    )
+    threads: int = parameter(
+        2, "CPU threads of the language model, at most the physical cores.", minimum=1, maximum=256
+    )
+    perspective: str = parameter(
+        "speaker",
+        "Whose face is asked for: of the one who speaks, or of the one opposite (a robot that"
+        " listens: its own).",
+        choices=("speaker", "listener"),
+        live=True,
+    )
+    queue_size: int = parameter(
+        8,
+        "Utterances that may wait while one is answered. When full, the oldest is dropped and"
+        " counted.",
+        minimum=1,
+        maximum=1000,
+    )
+    situation_max_age_s: float = parameter(
+        120.0,
+        "Seconds for which a situation is the background of what is said after it.",
+        minimum=0.0,
+        maximum=86400.0,
+        live=True,
+    )
+    image_transport: str = parameter(
+        "raw",
+        "Type of the topic `image`: sensor_msgs/Image (`raw`), sensor_msgs/CompressedImage"
+        " (`compressed`), or no camera (`none`).",
+        choices=("raw", "compressed", "none"),
+    )
+    image_max_age_s: float = parameter(
+        1.0,
+        "Seconds after which a camera frame is no longer shown to the model.",
+        minimum=0.01,
+        maximum=3600.0,
+        live=True,
+    )
+    image_timeout_s: float = parameter(
+        5.0,
+        "Seconds without a camera frame after which the agent warns.",
+        minimum=0.1,
+        maximum=3600.0,
+        live=True,
+    )
+
+
+class NodeParameters(Generic[P]):
+    """The fields of `cls`, declared as parameters of `node`.
+
+    A value from a params file that cannot be used does not end the node, which launch would then
+    respawn for ever: the default stands in its place and `read` refuses until the parameter is set.
+
+    Attributes:
+        locked: while true, changes of parameters that are not live are refused.
+    """
+
+    def __init__(self, node: Node, cls: type[P]) -> None:
+        from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
+
+        self.locked = False
+        self._node = node
+        self._cls = cls
+        self._specs: dict[str, Field[Any]] = {spec.name: spec for spec in fields(cls)}  # type: ignore[arg-type]
+        self._problems: dict[str, str] = {}
+        node.add_on_set_parameters_callback(self._check)
+        for name, spec in self._specs.items():
+            try:
+                node.declare_parameter(name, spec.default, descriptor(spec))
+            except (InvalidParameterTypeException, InvalidParameterValueException) as error:
+                node.declare_parameter(name, spec.default, descriptor(spec), ignore_override=True)
+                self._problems[name] = f"parameter '{name}' must be {allowed(spec)}: {error}"
+
+    def read(self) -> P:
+        """The present values.
+
+        Raises:
+            BadInput: a value given at the start was of the wrong type, out of range or unknown.
+        """
+        if self._problems:
+            raise BadInput("; ".join(self._problems.values()) + "; set it and configure again.")
+        return self._cls(**{name: self._node.get_parameter(name).value for name in self._specs})
+
+    def _check(self, changes: Sequence[Parameter[Any]]) -> SetParametersResult:
+        """Accept or refuse a change; types and ranges were checked by rclpy before."""
+        from rcl_interfaces.msg import SetParametersResult
+
+        for change in changes:
+            spec = self._specs.get(change.name)
+            if spec is None:
+                continue
+            choices = spec.metadata["choices"]
+            if choices and change.value not in choices:
+                return SetParametersResult(
+                    successful=False, reason=f"{change.name} must be {allowed(spec)}"
+                )
+            if self.locked and not spec.metadata["live"]:
+                return SetParametersResult(
+                    successful=False,
+                    reason=f"{change.name} is read at configure: deactivate and clean up first",
+                )
+        for change in changes:
+            self._problems.pop(change.name, None)
+        return SetParametersResult(successful=True)
+
+
+def descriptor(spec: Field[Any]) -> ParameterDescriptor:
+    """What `ros2 param describe` shows of a field."""
+    from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+
+    low, high = spec.metadata["minimum"], spec.metadata["maximum"]
+    text = ParameterDescriptor(
+        description=spec.metadata["description"].replace("`", ""),
+        additional_constraints="" if spec.metadata["live"] else "read at configure",
+    )
+    if low is not None and isinstance(spec.default, float):
+        text.floating_point_range = [FloatingPointRange(from_value=float(low), to_value=float(high))]
+    elif low is not None:
+        text.integer_range = [IntegerRange(from_value=int(low), to_value=int(high))]
+    return text
+
+
+def allowed(spec: Field[Any]) -> str:
+    """The allowed values in words, for example "an integer from 1 to 64"."""
+    kind = {bool: "true or false", int: "an integer", float: "a decimal number", str: "a text"}
+    if spec.metadata["choices"]:
+        return "one of " + ", ".join(spec.metadata["choices"])
+    if spec.metadata["minimum"] is not None:
+        low, high = spec.metadata["minimum"], spec.metadata["maximum"]
+        return f"{kind[type(spec.default)]} from {low:g} to {high:g}"
+    return kind[type(spec.default)]
+
+
+def markdown_table(cls: type[Any] = AgentParameters) -> str:
+    """The table of the README: one row a parameter."""
+    rows = ["| parameter | default | allowed | meaning |", "|---|---|---|---|"]
+    for spec in fields(cls):
+        when = "" if spec.metadata["live"] else " Read at configure."
+        rows.append(
+            f"| `{spec.name}` | `{_yaml(spec.default)}` | {allowed(spec)} "
+            f"| {spec.metadata['description']}{when} |"
+        )
+    return "\n".join(rows) + "\n"
+
+
+def yaml_text(node: str = "agent", cls: type[Any] = AgentParameters) -> str:
+    """A params file with every default, its description and its range."""
+    lines = [f"/**/{node}:", "  ros__parameters:"]
+    for spec in fields(cls):
+        words = f"{spec.metadata['description']} {allowed(spec).capitalize()}."
+        lines += [f"    # {line}" for line in textwrap.wrap(words, 92)]
+        lines.append(f"    {spec.name}: {_yaml(spec.default)}")
+    return "\n".join(lines) + "\n"
+
+
+def _yaml(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
