@@ -249,28 +249,31 @@ def load_bundle(name_or_path: str | Path) -> Bundle:
 
 
 def save_bundle(bundle: Bundle, folder: Path) -> Bundle:
-    """Write bundle.yaml beside its files, with their checksums, and load it again.
+    """Check a bundle's files, and write bundle.yaml with their checksums beside them.
 
     Args:
         bundle: its checksums are ignored and computed anew.
         folder: holds the files that the bundle names.
 
     Returns:
-        The bundle as loaded from `folder`, so that what was written is known to be sound.
+        The bundle as read back from `folder`.
 
     Raises:
-        BadBundle: a file is missing or unfit.
+        BadBundle: a file is missing or unfit; then nothing is written.
     """
     bundle = dataclasses.replace(bundle, folder=folder)
     signed: dict[str, Any] = {
         name: dataclasses.replace(entry, sha256=_hash(path, checksum.sha256))
         for name, entry, path in bundle.parts()
+        if path.is_file()  # a hub's snapshot is a folder, fixed by its revision
     }
+    bundle = dataclasses.replace(bundle, **signed)
+    _check(bundle, checksum.remembered_sha256)
     target = folder / "bundle.yaml"
     temporary = target.with_suffix(".new")
-    temporary.write_text(manifest.dump(dataclasses.replace(bundle, **signed)), encoding="utf-8")
+    temporary.write_text(manifest.dump(bundle), encoding="utf-8")
     temporary.replace(target)
-    return load_bundle(folder)
+    return read_bundle(folder)
 
 
 _Sha256: TypeAlias = Callable[[Path], str]
