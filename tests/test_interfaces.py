@@ -46,7 +46,9 @@ def test_a_message_survives_the_wire() -> None:
     assert deserialize_message(serialize_message(face), msg.Expression) == face
 
 
-@pytest.mark.parametrize("name", ["Blendshapes.msg", "Emotion.msg", "Expression.msg", "Express.srv"])
+@pytest.mark.parametrize(
+    "name", ["Blendshapes.msg", "Emotion.msg", "Expression.msg", "Express.srv"]
+)
 def test_every_field_is_explained(prefix: Path, name: str) -> None:
     """A comment stands right above each field and each group of constants."""
     folder = prefix / "share" / "contextface_ros" / name.rpartition(".")[2]

@@ -20,7 +20,14 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     source = tmp_path_factory.mktemp("source")
     for name in ("contextface_ros", "models", "config", "launch", "requirements"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("setup.py", "pyproject.toml", "MANIFEST.in", "package.xml", "LICENSE", "README.md"):
+    for name in (
+        "setup.py",
+        "pyproject.toml",
+        "MANIFEST.in",
+        "package.xml",
+        "LICENSE",
+        "README.md",
+    ):
         shutil.copy(ROOT / name, source)
     subprocess.run(
         [
