@@ -29,7 +29,8 @@ def share() -> Path | None:
     """
     # lib/python3.x/site-packages, local/lib/python3.x/dist-packages: depth differs by system, so
     # the prefix is looked for upwards; pip may also place data files in the interpreter's prefix.
-    for prefix in (*Path(__file__).resolve().parents, Path(sys.prefix)):
+    # Not resolved: colcon build --symlink-install links this file to the checkout.
+    for prefix in (*Path(__file__).absolute().parents, Path(sys.prefix)):
         folder = prefix / "share" / "contextface_ros"
         if folder.is_dir():
             return folder
