@@ -111,6 +111,54 @@ class AgentParameters:
     )
 
 
+@dataclass(frozen=True)
+class CameraParameters:
+    """Parameters of the node `camera`."""
+
+    source: str = parameter(
+        "/dev/video0",
+        "What is published: a camera (`/dev/video0`), a video file, a folder of pictures, one"
+        " picture, the URL of a stream, or `demo` for the pictures of the package.",
+        live=True,
+    )
+    rate_hz: float = parameter(
+        0.0,
+        "Frames a second. 0 takes the source's own rate: the camera's, the video's, one picture a"
+        " second.",
+        minimum=0.0,
+        maximum=240.0,
+        live=True,
+    )
+    loop: bool = parameter(
+        True, "Whether a video or folder starts again when it has ended.", live=True
+    )
+    encoding: str = parameter(
+        "rgb8",
+        "How frames are published: sensor_msgs/Image in `rgb8` or `bgr8`, or"
+        " sensor_msgs/CompressedImage (`jpeg`).",
+        choices=("rgb8", "bgr8", "jpeg"),
+        live=True,
+    )
+    jpeg_quality: int = parameter(
+        85, "Quality of `jpeg` in percent.", minimum=1, maximum=100, live=True
+    )
+    width: int = parameter(
+        0,
+        "Pixels a row that a camera is asked for. 0 leaves it to the camera.",
+        minimum=0,
+        maximum=8192,
+        live=True,
+    )
+    height: int = parameter(
+        0,
+        "Rows that a camera is asked for. 0 leaves it to the camera.",
+        minimum=0,
+        maximum=8192,
+        live=True,
+    )
+    frame_id: str = parameter("camera", "Coordinate frame named in the header.", live=True)
+
+
 class NodeParameters(Generic[P]):
     """The fields of `cls`, declared as parameters of `node`.
 
