@@ -1,0 +1,1 @@
+"""The workstation stack: data, fine-tuning, evaluation and export of ContextFace."""

@@ -1,0 +1,1 @@
+"""Annotated contexts and human texts, and the token sequences made of them."""
