@@ -176,13 +176,13 @@ class Bundle:
 
 
 def model_folders() -> list[Path]:
-    """Folders that are searched for a bundle's name, the user's own first."""
+    """Folders that are searched for a bundle's name, there or not; the user's own first."""
     listed = os.environ.get("CONTEXTFACE_MODELS", "").split(os.pathsep)
     candidates = [folders.expand(entry) for entry in listed if entry]
     candidates.append(folders.user_data() / "models")
     if (share := folders.share()) is not None:
         candidates.append(share / "models")
-    return [folder for folder in candidates if folder.is_dir()]
+    return candidates
 
 
 def list_bundles() -> list[Path]:

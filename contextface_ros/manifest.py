@@ -42,7 +42,21 @@ def parse(kind: type[_Part], data: bytes) -> _Part:
 
 def dump(part: Any) -> str:
     """The YAML that `parse` makes an equal dataclass of. Empty fields are left out."""
-    return yaml.safe_dump(_plain(part), sort_keys=False, allow_unicode=True, width=100)
+    return yaml.safe_dump(plain(part), sort_keys=False, allow_unicode=True, width=100)
+
+
+def plain(part: Any) -> dict[str, Any]:
+    """The mapping that `dump` writes."""
+    content: dict[str, Any] = {}
+    for field in _fields(type(part)):
+        value = getattr(part, field.name)
+        if dataclasses.is_dataclass(value):
+            value = plain(value)
+        elif isinstance(value, Mapping):
+            value = dict(value)
+        if value is not None and value != "" and value != {}:
+            content[field.name] = value
+    return content
 
 
 def _build(kind: type[_Part], content: object, name: str) -> _Part:
@@ -65,19 +79,6 @@ def _value(hint: Any, value: object, name: str) -> object:
         if dataclasses.is_dataclass(option) and value is not None:
             return _build(typing.cast("type[Any]", option), value, name)
     return value
-
-
-def _plain(part: Any) -> dict[str, Any]:
-    plain: dict[str, Any] = {}
-    for field in _fields(type(part)):
-        value = getattr(part, field.name)
-        if dataclasses.is_dataclass(value):
-            value = _plain(value)
-        elif isinstance(value, Mapping):
-            value = dict(value)
-        if value is not None and value != "" and value != {}:
-            plain[field.name] = value
-    return plain
 
 
 def _fields(kind: Any) -> list[dataclasses.Field[Any]]:
