@@ -3,7 +3,8 @@
 PYTHON ?= python3
 VENV := $(CURDIR)/.venv
 PY := $(VENV)/bin/python
-PIP := $(PY) -m pip install --quiet --disable-pip-version-check -c requirements/constraints.txt
+PIP := $(PY) -m pip install --quiet --disable-pip-version-check --no-warn-conflicts \
+    -c requirements/constraints.txt
 DONE := $(VENV)/.setup
 BUILD := build/wheels
 LISTS := core ros render dev
