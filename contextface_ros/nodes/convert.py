@@ -36,7 +36,9 @@ def check_frame(message: Image | CompressedImage) -> None:
     if isinstance(message, CompressedImage):
         check_compressed(message.data)
     else:
-        check_raw(*_raw_fields(message))
+        check_raw(
+            message.data, message.height, message.width, message.step, message.encoding
+        )
 
 
 def rgb(message: Image | CompressedImage) -> UInt8Array:
@@ -47,11 +49,7 @@ def rgb(message: Image | CompressedImage) -> UInt8Array:
     """
     if isinstance(message, CompressedImage):
         return decode_compressed(message.data)
-    return decode_raw(*_raw_fields(message))
-
-
-def _raw_fields(message: Image) -> tuple[Any, int, int, int, str, bool]:
-    return (
+    return decode_raw(
         message.data,
         message.height,
         message.width,
