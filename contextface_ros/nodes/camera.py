@@ -17,9 +17,7 @@ from array import array
 
 import cv2
 from builtin_interfaces.msg import Time
-from rclpy.logging import LoggingSeverity
 from rclpy.node import Node
-from rclpy.publisher import Publisher
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
@@ -42,14 +40,17 @@ class Camera(Node):
 
     def __init__(self) -> None:
         super().__init__("camera")
-        self._parameters = NodeParameters(self, CameraParameters)
-        source = self._parameters.read().source
-        if not is_live(source):  # a camera may come later; a wrong path is told at once
-            with open_source(source):
+        self._settings = NodeParameters(self, CameraParameters)
+        settings = self._settings.read()
+        if not is_live(settings.source):  # a camera may come later; a wrong path is told at once
+            with open_source(settings.source):
                 pass
+        kind = CompressedImage if settings.encoding == "jpeg" else Image
+        self._publisher = self.create_publisher(kind, "image", qos_profile_sensor_data)
+        self._settings.locked = True  # what the publisher depends on
         self._stop = threading.Event()
-        self._due_s = time.monotonic()  # when the next frame is to be published
-        self._state = ""  # the last sentence about the source that was logged
+        self._due_s = 0.0  # when the next frame is to be published (time.monotonic)
+        self._state = ""  # of the source, as it was logged: "playing", "lost" or "ended"
         self._bad_frames: set[str] = set()  # sentences that were logged
         self._thread = threading.Thread(target=self._run, daemon=True, name="camera")
         self._thread.start()
@@ -62,35 +63,34 @@ class Camera(Node):
     def _run(self) -> None:
         try:
             while not self._stop.is_set():
-                self._publish(self._parameters.read())
+                self._state = ""
+                self._due_s = time.monotonic()
+                self._repeat(self._settings.read())
         except Exception:
             self.get_logger().fatal(f"the camera node ends:\n{traceback.format_exc()}")
             os._exit(1)  # a node that publishes nothing must not look alive
 
     def _wanted(self, settings: CameraParameters) -> bool:
-        return not self._stop.is_set() and self._parameters.read() == settings
+        return not self._stop.is_set() and self._settings.read() == settings
 
-    def _publish(self, settings: CameraParameters) -> None:
-        """Play the source, again and again, until the node ends or its parameters change."""
-        kind = CompressedImage if settings.encoding == "jpeg" else Image
-        publisher = self.create_publisher(kind, "image", qos_profile_sensor_data)
-        playing = f"{settings.source} is published on {publisher.topic_name} ({settings.encoding})"
+    def _repeat(self, settings: CameraParameters) -> None:
+        """Play the source again and again, until the node ends or its parameters change."""
         while self._wanted(settings):
             try:
                 with open_source(settings.source, settings.width, settings.height) as source:
-                    self._tell(playing)
-                    self._play(source, settings, publisher)
+                    self._play(source, settings)
             except SourceLost as error:
-                self._tell(f"{error}; trying again every {RETRY_S:g} s", lost=True)
+                if self._changes_to("lost"):
+                    self.get_logger().warning(f"{error}; trying again every {RETRY_S:g} s")
                 self._stop.wait(RETRY_S)
             else:
                 if not settings.loop and self._wanted(settings):
-                    self._tell(f"{settings.source} has ended")
+                    if self._changes_to("ended"):
+                        self.get_logger().info(f"{settings.source} has ended")
                     while self._wanted(settings):
                         self._stop.wait(RETRY_S)
-        self.destroy_publisher(publisher)
 
-    def _play(self, source: FrameSource, settings: CameraParameters, publisher: Publisher) -> None:
+    def _play(self, source: FrameSource, settings: CameraParameters) -> None:
         """Publish a source's frames, each when it is due, to its end or until it is not wanted.
 
         Raises:
@@ -112,15 +112,27 @@ class Camera(Node):
             if source.rate_hz is None:  # it came when it came; too early for the wanted rate?
                 if time.monotonic() < self._due_s - _JITTER * period_s:
                     continue
-            elif self._stop.wait(self._due_s - time.monotonic()):
+            elif not self._wait(settings):
                 return
-            publisher.publish(message(frame, settings, self.get_clock().now().to_msg()))
+            self._publisher.publish(message(frame, settings, self.get_clock().now().to_msg()))
             self._due_s = next_deadline(self._due_s, period_s, time.monotonic())
+            if self._changes_to("playing"):
+                topic, encoding = self._publisher.topic_name, settings.encoding
+                self.get_logger().info(f"{settings.source} is published on {topic} ({encoding})")
 
-    def _tell(self, sentence: str, lost: bool = False) -> None:
-        if sentence != self._state:  # a source is lost every second anew
-            self._state = sentence
-            self.get_logger().log(sentence, LoggingSeverity.WARN if lost else LoggingSeverity.INFO)
+    def _wait(self, settings: CameraParameters) -> bool:
+        """Wait until the next frame is due; whether it is still wanted then."""
+        while self._wanted(settings):
+            left_s = self._due_s - time.monotonic()
+            if left_s <= 0:
+                return True
+            self._stop.wait(min(left_s, RETRY_S))
+        return False
+
+    def _changes_to(self, state: str) -> bool:
+        """Whether the source was in another state: only that is worth a line in the log."""
+        before, self._state = self._state, state
+        return before != state
 
     def _tell_of_frame(self, sentence: str) -> None:
         if sentence not in self._bad_frames:

@@ -137,7 +137,6 @@ class CameraParameters:
         "How frames are published: sensor_msgs/Image in `rgb8` or `bgr8`, or"
         " sensor_msgs/CompressedImage (`jpeg`).",
         choices=("rgb8", "bgr8", "jpeg"),
-        live=True,
     )
     jpeg_quality: int = parameter(
         85, "Quality of `jpeg` in percent.", minimum=1, maximum=100, live=True
@@ -211,7 +210,8 @@ class NodeParameters(Generic[P]):
             if self.locked and not spec.metadata["live"]:
                 return SetParametersResult(
                     successful=False,
-                    reason=f"{change.name} is read at configure: deactivate and clean up first",
+                    reason=f"{change.name} is read at configure, or at the start: clean up the"
+                    " node, or start it anew, first",
                 )
         for change in changes:
             self._problems.pop(change.name, None)
@@ -225,7 +225,7 @@ def descriptor(spec: Field[Any]) -> ParameterDescriptor:
     low, high = spec.metadata["minimum"], spec.metadata["maximum"]
     text = ParameterDescriptor(
         description=spec.metadata["description"].replace("`", ""),
-        additional_constraints="" if spec.metadata["live"] else "read at configure",
+        additional_constraints="" if spec.metadata["live"] else "read at configure, or at the start",
     )
     if low is not None and isinstance(spec.default, float):
         text.floating_point_range = [FloatingPointRange(from_value=float(low), to_value=float(high))]
@@ -249,7 +249,7 @@ def markdown_table(cls: type[Any] = AgentParameters) -> str:
     """The table of the README: one row a parameter."""
     rows = ["| parameter | default | allowed | meaning |", "|---|---|---|---|"]
     for spec in fields(cls):
-        when = "" if spec.metadata["live"] else " Read at configure."
+        when = "" if spec.metadata["live"] else " Read at configure, or at the start."
         rows.append(
             f"| `{spec.name}` | `{_yaml(spec.default)}` | {allowed(spec)} "
             f"| {spec.metadata['description']}{when} |"

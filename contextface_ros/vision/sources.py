@@ -107,6 +107,8 @@ class Pictures:
         try:
             return decode_compressed(path.read_bytes())
         except OSError as error:
+            if not path.parent.is_dir():
+                raise _missing(path.parent) from error
             raise BadInput(f"picture {path} cannot be read ({error.strerror}): left out") from error
         except BadInput as error:
             raise BadInput(f"picture {path} is left out: {error}") from error
@@ -120,10 +122,7 @@ class Video:
 
     def __init__(self, path: Path) -> None:
         if not path.is_file():
-            raise SourceLost(
-                f"source {str(path)!r} does not exist: give a camera (/dev/video0), a video file, a"
-                f" folder of pictures, or '{DEMO}'"
-            )
+            raise _missing(path)
         self._capture = cv2.VideoCapture(str(path))
         if not self._capture.isOpened():
             raise SourceLost(
@@ -188,6 +187,13 @@ class Camera:
     def close(self) -> None:
         """See FrameSource."""
         self._capture.release()
+
+
+def _missing(path: Path) -> SourceLost:
+    return SourceLost(
+        f"source {str(path)!r} does not exist: give a camera (/dev/video0), a video file, a folder"
+        f" of pictures, or '{DEMO}'"
+    )
 
 
 def _check_size(capture: cv2.VideoCapture, name: str) -> None:
