@@ -108,9 +108,7 @@ def describe(options: Options) -> list[NodeSpec]:
     return specs
 
 
-def _spec(
-    name: str, options: Options, parameters: Mapping[str, object], managed: bool
-) -> NodeSpec:
+def _spec(name: str, options: Options, parameters: Mapping[str, object], managed: bool) -> NodeSpec:
     space = "/" + options.namespace.strip("/")
     arguments = ["-r", f"__ns:={space}"]
     for topic in "image", "speech", "situation", "emotion", "expression":

@@ -36,9 +36,11 @@ from contextface_ros.nodes.inputs import Background, Inputs
 from contextface_ros.nodes.lifecycle import transition
 from contextface_ros.nodes.model_thread import Model, ModelThread
 from contextface_ros.nodes.parameters import AgentParameters, NodeParameters
+from contextface_ros.nodes.sight import Sight
 from contextface_ros.prompts import clean_text
 from contextface_ros.srv import Express
 from contextface_ros.types import Context, Perspective, Prediction
+from contextface_ros.vision.detectors import Box
 
 DISCOVERY_S = 0.5
 """Age at which a node has seen the other nodes of its machine."""
@@ -65,12 +67,12 @@ class Outputs:
             self._hri_type = None
             return
         self._hri_type = HriExpression
-        self._hri = node.create_publisher(
-            HriExpression, "robot_face/expression", qos.LAST_ANSWER
-        )
+        self._hri = node.create_publisher(HriExpression, "robot_face/expression", qos.LAST_ANSWER)
         self._publishers.append(self._hri)
 
-    def publish(self, emotion: EmotionMsg, expression: ExpressionMsg, prediction: Prediction) -> None:
+    def publish(
+        self, emotion: EmotionMsg, expression: ExpressionMsg, prediction: Prediction
+    ) -> None:
         """Publish one answer."""
         self._expression.publish(expression)
         self._emotion.publish(emotion)
@@ -99,7 +101,8 @@ class Agent(LifecycleNode):
         self._model: ModelThread | None = None
         self._outputs: Outputs | None = None
         self._inputs: Inputs | None = None
-        self._device = "-"
+        self._sight: Sight | None = None
+        self._said_blind = False  # that the model does not see
         self._tally = Tally()
         self._frame_fault = ""  # the last one that was logged
         self._missed_camera = False  # whether the present silence was logged
@@ -107,12 +110,8 @@ class Agent(LifecycleNode):
         # A coroutine holds its group until it has its answer: in rclpy's default, mutually
         # exclusive group it would hold up every transition.
         self._answers = ReentrantCallbackGroup()
-        self.create_service(
-            Express, "~/express", self._on_express, callback_group=self._answers
-        )
-        self._diagnostics = self.create_publisher(
-            DiagnosticArray, "/diagnostics", qos.DIAGNOSTICS
-        )
+        self.create_service(Express, "~/express", self._on_express, callback_group=self._answers)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.DIAGNOSTICS)
         self.create_timer(1.0, self._on_second)
 
     # --- transitions ------------------------------------------------------------------------------
@@ -129,10 +128,13 @@ class Agent(LifecycleNode):
         self._model = ModelThread(load, settings.queue_size)
         self._outputs = Outputs(self)
         self._settings.locked = True
-        self._device = getattr(self._model.model, "device", settings.device)
+        model = self._model.model
+        if model.sees and settings.image_transport != "none":
+            self._sight = Sight(settings.face_detector, settings.target)
+        self._said_blind = False
         self.get_logger().info(
             f"bundle {settings.bundle} loaded in {time.monotonic() - start:.1f} s,"
-            f" runs on {self._device}"
+            f" runs on {model.device}"
         )
 
     @transition
@@ -188,7 +190,7 @@ class Agent(LifecycleNode):
         self._settings.locked = False
         model, self._model = self._model, None
         outputs, self._outputs = self._outputs, None
-        self._device = "-"
+        self._sight = None
         if outputs is not None:
             outputs.close()
         if model is not None:
@@ -278,7 +280,9 @@ class Agent(LifecycleNode):
         self._tally.refused_frames += 1
         if str(error) != self._frame_fault:  # a camera repeats its fault with every frame
             self._frame_fault = str(error)
-            self.get_logger().warning(f"frame on {self.resolve_topic_name('image')} refused: {error}")
+            self.get_logger().warning(
+                f"frame on {self.resolve_topic_name('image')} refused: {error}"
+            )
 
     # --- the one way from a context to a face -----------------------------------------------------
 
@@ -299,7 +303,8 @@ class Agent(LifecycleNode):
         inputs, model, outputs = self._inputs, self._model, self._outputs
         assert inputs is not None and model is not None and outputs is not None
         try:
-            answer = model.ask(partial(self._look, context, frame), droppable=droppable)
+            look = partial(self._look, context, frame, inputs.region)
+            answer = model.ask(look, droppable=droppable)
             prediction = convert.check(await self._completed(answer))
         except (Aborted, CancelledError):
             if self._inputs is inputs:
@@ -325,15 +330,25 @@ class Agent(LifecycleNode):
         self._tally.latency_ms.append((time.monotonic() - received_s) * 1e3)
         return emotion, expression
 
-    def _look(self, context: Context, frame: Image | CompressedImage | None) -> Context:
-        """The context with its picture. Runs on the model's thread, since decoding takes time."""
+    def _look(
+        self, context: Context, frame: Image | CompressedImage | None, region: Box | None
+    ) -> Context:
+        """The context with what the model sees. Runs on the model's thread: decoding takes time."""
         if frame is None:
             return context
+        if self._sight is None:
+            self._say_blind()
+            return context
         try:
-            return replace(context, image=convert.rgb(frame))
+            return replace(context, image=self._sight.of(frame, region))
         except BadInput as error:  # what is said can be answered without
             self.executor.create_task(self._on_bad_frame, error)
             return context
+
+    def _say_blind(self) -> None:
+        if not self._said_blind:
+            self._said_blind = True
+            self.get_logger().info("this bundle does not see: camera frames are not used")
 
     def _completed(self, answer: ThreadFuture[Prediction]) -> Future[Prediction]:
         """A future that a coroutine of this node may await, completed from the model's thread."""
@@ -366,7 +381,7 @@ class Agent(LifecycleNode):
             "refused frames": tally.refused_frames,
             "latency p50 (ms)": tally.latency(50),
             "latency p95 (ms)": tally.latency(95),
-            "device": self._device,
+            "device": self._model.model.device if self._model else "-",
             "frame age (s)": f"{inputs.silence_s:.2f}" if inputs and inputs.seen else "-",
             "used image": tally.used_image,
         }
@@ -381,19 +396,16 @@ class Agent(LifecycleNode):
         inputs = self._inputs
         if inputs is None:
             return diagnostics.OK, "inactive" if self._model else "unconfigured"
-        silent = inputs.camera_expected and (
-            inputs.silence_s > self._settings.read().image_timeout_s
-        )
-        if not silent:
+        settings, topic = self._settings.read(), self.resolve_topic_name("image")
+        cameras = self.get_publishers_info_by_topic(topic)
+        camera_expected = settings.image_transport != "none" and (cameras or inputs.seen)
+        if not camera_expected or inputs.silence_s < settings.image_timeout_s:
             self._missed_camera = False
             return diagnostics.OK, "active"
-        topic = self.resolve_topic_name("image")
-        offers = sorted({
-            f"{info.topic_type} ({info.qos_profile.reliability.name})"
-            for info in self.get_publishers_info_by_topic(topic)
-        })
-        message = f"no frame on {topic} for {inputs.silence_s:.0f} s; it is published as: " + (
-            ", ".join(offers) or "nothing, start a camera or set image_transport to none"
+        offers = sorted({f"{c.topic_type} ({c.qos_profile.reliability.name})" for c in cameras})
+        message = (
+            f"no {settings.image_transport} frame on {topic} for {inputs.silence_s:.0f} s;"
+            f" it is published as: {', '.join(offers) or 'nothing any more'}"
         )
         if not self._missed_camera:
             self._missed_camera = True

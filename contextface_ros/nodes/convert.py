@@ -36,9 +36,7 @@ def check_frame(message: Image | CompressedImage) -> None:
     if isinstance(message, CompressedImage):
         check_compressed(message.data)
     else:
-        check_raw(
-            message.data, message.height, message.width, message.step, message.encoding
-        )
+        check_raw(message.data, message.height, message.width, message.step, message.encoding)
 
 
 def rgb(message: Image | CompressedImage) -> UInt8Array:
@@ -65,12 +63,14 @@ def check(prediction: Prediction) -> Prediction:
     Raises:
         ContextFaceError: a number in it is not finite.
     """
-    numbers = np.concatenate([
-        prediction.probabilities,
-        prediction.expression.coefficients,
-        prediction.expression.jaw_pose,
-        [prediction.valence, prediction.arousal, prediction.expression.intensity],
-    ])
+    numbers = np.concatenate(
+        [
+            prediction.probabilities,
+            prediction.expression.coefficients,
+            prediction.expression.jaw_pose,
+            [prediction.valence, prediction.arousal, prediction.expression.intensity],
+        ]
+    )
     if not np.isfinite(numbers).all():
         raise ContextFaceError("the model answered with numbers that are not finite: not published")
     return prediction

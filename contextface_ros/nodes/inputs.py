@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from rclpy.callback_groups import CallbackGroup
 from rclpy.node import Node
 from rclpy.subscription import Subscription
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CompressedImage, Image, RegionOfInterest
 from std_msgs.msg import String
 
 from contextface_ros.errors import BadInput
 from contextface_ros.nodes import convert, qos
+from contextface_ros.vision.detectors import Box
 
 IMAGE_TYPES = {"raw": Image, "compressed": CompressedImage}
 
@@ -38,7 +39,7 @@ class Inputs:
     """All that belongs to one activation: subscriptions, the newest frame, the situation.
 
     Attributes:
-        camera_expected: whether there is a subscription to `image`.
+        region: where the target person is looked for, in pixels; None for anywhere.
         background: the situation in which the next utterance is said.
     """
 
@@ -51,7 +52,7 @@ class Inputs:
         on_bad_frame: Callable[[BadInput], None],
         group: CallbackGroup,
     ) -> None:
-        self.camera_expected = image_transport in IMAGE_TYPES
+        self.region: Box | None = None
         self.background: Background | None = None
         self._node = node
         self._on_bad_frame = on_bad_frame
@@ -65,12 +66,13 @@ class Inputs:
                 String, "situation", on_situation, qos.UTTERANCE, callback_group=group
             ),
         ]
-        if self.camera_expected:
-            self._subscriptions.append(
+        if image_transport in IMAGE_TYPES:
+            self._subscriptions += [
                 node.create_subscription(
                     IMAGE_TYPES[image_transport], "image", self._on_image, qos.NEWEST_FRAME
-                )
-            )
+                ),
+                node.create_subscription(RegionOfInterest, "roi", self._on_region, qos.REGION),
+            ]
 
     def close(self) -> None:
         """Stop listening."""
@@ -99,6 +101,11 @@ class Inputs:
     def silence_s(self) -> float:
         """Seconds since the last usable frame, or since the start where there was none."""
         return time.monotonic() - (self._newest.received_s if self._newest else self._started_s)
+
+    def _on_region(self, message: RegionOfInterest) -> None:
+        self.region = None
+        if message.width and message.height:  # a region without a size stands for the whole frame
+            self.region = Box(message.x_offset, message.y_offset, message.width, message.height)
 
     def _on_image(self, message: Image | CompressedImage) -> None:
         try:

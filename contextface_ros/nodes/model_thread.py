@@ -12,7 +12,15 @@ from contextface_ros.types import Context, Prediction
 
 
 class Model(Protocol):
-    """What the node needs of a ContextFace."""
+    """What the node needs of a ContextFace.
+
+    Attributes:
+        device: where it runs, in words.
+        sees: whether the image of a context reaches it.
+    """
+
+    device: str
+    sees: bool
 
     def predict(self, context: Context) -> Prediction:
         """Answer one context."""

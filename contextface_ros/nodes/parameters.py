@@ -95,8 +95,18 @@ class AgentParameters:
         " (`compressed`), or no camera (`none`).",
         choices=("raw", "compressed", "none"),
     )
+    face_detector: str = parameter(
+        "yuface",
+        "Finds the faces on a frame, for a model that sees: `yuface`, or the path of a YuNet file.",
+    )
+    target: str = parameter(
+        "largest",
+        "Whose face is meant where there are several: the largest, or the one nearest to the"
+        " middle. The topic `roi` limits where it is looked for.",
+        choices=("largest", "central"),
+    )
     image_max_age_s: float = parameter(
-        1.0,
+        2.0,
         "Seconds after which a camera frame is no longer shown to the model.",
         minimum=0.01,
         maximum=3600.0,
@@ -104,7 +114,7 @@ class AgentParameters:
     )
     image_timeout_s: float = parameter(
         5.0,
-        "Seconds without a camera frame after which the agent warns.",
+        "Seconds without a frame, of a camera that is there or was, after which the agent warns.",
         minimum=0.1,
         maximum=3600.0,
         live=True,
@@ -225,10 +235,12 @@ def descriptor(spec: Field[Any]) -> ParameterDescriptor:
     low, high = spec.metadata["minimum"], spec.metadata["maximum"]
     text = ParameterDescriptor(
         description=spec.metadata["description"].replace("`", ""),
-        additional_constraints="" if spec.metadata["live"] else "read at configure, or at the start",
+        additional_constraints=_when(spec).lower().rstrip("."),
     )
     if low is not None and isinstance(spec.default, float):
-        text.floating_point_range = [FloatingPointRange(from_value=float(low), to_value=float(high))]
+        text.floating_point_range = [
+            FloatingPointRange(from_value=float(low), to_value=float(high))
+        ]
     elif low is not None:
         text.integer_range = [IntegerRange(from_value=int(low), to_value=int(high))]
     return text
@@ -249,22 +261,27 @@ def markdown_table(cls: type[Any] = AgentParameters) -> str:
     """The table of the README: one row a parameter."""
     rows = ["| parameter | default | allowed | meaning |", "|---|---|---|---|"]
     for spec in fields(cls):
-        when = "" if spec.metadata["live"] else " Read at configure, or at the start."
-        rows.append(
-            f"| `{spec.name}` | `{_yaml(spec.default)}` | {allowed(spec)} "
-            f"| {spec.metadata['description']}{when} |"
-        )
+        words = f"{spec.metadata['description']} {_when(spec)}".rstrip()
+        rows.append(f"| `{spec.name}` | `{_yaml(spec.default)}` | {allowed(spec)} | {words} |")
     return "\n".join(rows) + "\n"
 
 
 def yaml_text(node: str = "agent", cls: type[Any] = AgentParameters) -> str:
     """A params file with every default, its description and its range."""
-    lines = [f"/**/{node}:", "  ros__parameters:"]
+    lines = [
+        f"# Parameters of the node `{node}` with their defaults, in whatever namespace it runs.",
+        f"/**/{node}:",
+        "  ros__parameters:",
+    ]
     for spec in fields(cls):
         words = f"{spec.metadata['description']} {allowed(spec).capitalize()}."
         lines += [f"    # {line}" for line in textwrap.wrap(words, 92)]
         lines.append(f"    {spec.name}: {_yaml(spec.default)}")
     return "\n".join(lines) + "\n"
+
+
+def _when(spec: Field[Any]) -> str:
+    return "" if spec.metadata["live"] else "Read at configure, or at the start."
 
 
 def _yaml(value: object) -> str:

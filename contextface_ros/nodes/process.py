@@ -58,7 +58,7 @@ def run(make_node: Callable[[], ClosingNode], args: Sequence[str] | None = None)
         return 2
 
     executor = SingleThreadedExecutor()
-    executor.add_node(node)  # type: ignore[arg-type]
+    executor.add_node(node)
     executor.spin_until_future_complete(stop)
 
     node.close()

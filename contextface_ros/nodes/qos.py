@@ -20,6 +20,9 @@ NEWEST_FRAME = QoSProfile(
 )
 """Camera frames: best effort, which also receives from reliable cameras; only the newest counts."""
 
+REGION = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
+"""The region of interest: the last one counts, until the next."""
+
 UTTERANCE = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
 """Speech and situations: each is delivered. The agent's own queue decides what is dropped."""
 

@@ -32,7 +32,8 @@ class StandIn:
 
     device = "stand-in"
 
-    def __init__(self) -> None:
+    def __init__(self, sees: bool) -> None:
+        self.sees = sees
         self._aborted = threading.Event()
         self._owner = threading.get_ident()
 
@@ -44,7 +45,7 @@ class StandIn:
             time.sleep(30.0)
         if bundle == "broken":
             raise RuntimeError("a bug in the loader")
-        return cls()
+        return cls(sees=bundle == "seeing")
 
     def predict(self, context: Context) -> Prediction:
         assert threading.get_ident() == self._owner, "the model is used by two threads"
