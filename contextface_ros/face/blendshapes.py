@@ -1,4 +1,4 @@
-"""Three ways to write a face down, and the tables between them: FACS action units and ARKit weights.
+"""Two ways to write a face down, FACS action units and ARKit weights, and the table between them.
 
 A person annotates a face in FACS action units (AU1, AU4, ...), each 0 (at rest) to 1 (as strong as
 it gets). Avatars and robots are driven by the 52 blendshapes of ARKit, each 0 to 1. This file holds
@@ -96,7 +96,7 @@ def _both_sides(row: Mapping[str, float]) -> Mapping[str, float]:
 AU_TO_ARKIT: Mapping[str, Mapping[str, float]] = MappingProxyType(
     {unit: _both_sides(row) for unit, row in _TABLE.items()}
 )
-"""For each action unit the ARKit weights of that unit alone at full strength. Sources: see above."""
+"""For each action unit the ARKit weights of that unit alone at full strength. Sources above."""
 
 
 def _matrix() -> npt.NDArray[np.float64]:
@@ -152,7 +152,8 @@ def action_units_to_blendshapes(units: Mapping[str, float] | npt.ArrayLike) -> F
         BadInput: an unknown unit, a wrong width, or a strength outside 0..1.
     """
     strengths = named(units, ACTION_UNITS, "action unit")
-    return np.minimum(strengths @ _matrix().T, 1.0).astype(np.float32)
+    weights: Float32Array = np.minimum(strengths @ _matrix().T, 1.0).astype(np.float32)
+    return weights
 
 
 def blendshapes_to_action_units(weights: Mapping[str, float] | npt.ArrayLike) -> Float32Array:

@@ -12,9 +12,9 @@ def solve_box(quadratic: Float64Array, linear: Float64Array, rounds: int = 100) 
     """Minimise w'Qw/2 - b'w over 0 <= w <= 1.
 
     The projected Newton method: unknowns that rest on a bound and are pushed against it stay; the
-    others take a Newton step, cut off at the bounds and shortened until the value falls. (Bertsekas,
-    "Projected Newton methods for optimization problems with simple constraints", SIAM Journal on
-    Control and Optimization 20(2), 1982.) It ends exactly, after a handful of rounds.
+    others take a Newton step, cut off at the bounds and shortened until the value falls. It ends
+    exactly, after a handful of rounds. (Bertsekas, "Projected Newton methods for optimization
+    problems with simple constraints", SIAM Journal on Control and Optimization 20(2), 1982.)
 
     Args:
         quadratic: Q, (N, N), symmetric, positive semi-definite.

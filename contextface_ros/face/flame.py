@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,14 @@ class FlameModel:
             raise BadBundle(f"{path} cannot be read: {error.strerror or error}") from error
         except KeyError as error:
             raise BadBundle(f"{path} is no FLAME file: it has no {error.args[0]}") from error
-        except (ValueError, TypeError, EOFError, pickle.UnpicklingError) as error:
+        except (
+            ValueError,
+            TypeError,
+            IndexError,
+            AttributeError,
+            EOFError,
+            pickle.UnpicklingError,
+        ) as error:
             raise BadBundle(f"{path} is no FLAME file: {error}") from error
 
     @classmethod
@@ -124,10 +132,10 @@ class FlameModel:
         """
         vertices = self.template + _blend(self.expression_directions, expression, "expression")
         if shape is not None:
-            vertices = vertices + _blend(self.shape_directions, shape, "shape")
+            vertices += _blend(self.shape_directions, shape, "shape")
         if pose is not None:
             vertices = self._pose(vertices, pose)
-        return vertices.astype(np.float32)
+        return np.asarray(vertices, dtype=np.float32)
 
     def _pose(self, vertices: npt.NDArray[Any], pose: npt.ArrayLike) -> npt.NDArray[Any]:
         """Turn the joints: pose offsets, then linear blend skinning."""
@@ -148,7 +156,7 @@ class FlameModel:
                 place = linear[parent] @ joints[k] + offset[parent]
             offset[k] = place - linear[k] @ joints[k]
         by_vertex = np.tensordot(self.skin_weights, linear, axes=1)  # (V, 3, 3)
-        return np.einsum("vij,vj->vi", by_vertex, vertices) + self.skin_weights @ offset
+        return np.asarray(np.einsum("vij,vj->vi", by_vertex, vertices) + self.skin_weights @ offset)
 
 
 def rotation(axis_angle: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -185,57 +193,84 @@ def _read_pickle(path: Path) -> dict[str, Any]:
 
 
 class _Stub:
-    """Stands for an object of a library that is not needed: keeps its state, does nothing."""
+    """Stands for an object in a pickle: keeps what it is made from, and does nothing."""
 
-    def __init__(self, *arguments: object) -> None:
-        self.state: dict[str, Any] = {}
+    def __init__(self, *arguments: Any) -> None:
+        self.arguments = arguments
+        self.state: Any = None
 
     def __setstate__(self, state: Any) -> None:
-        self.state = state if isinstance(state, dict) else {}
+        self.state = state
+
+
+class _Array(_Stub):
+    """A NumPy array; its state is (version, shape, dtype, whether in Fortran's order, bytes)."""
+
+
+class _Dtype(_Stub):
+    """A NumPy dtype, made from a code such as "f8"; its state holds the byte order."""
 
 
 class _Chumpy(_Stub):
-    """A chumpy array; its numbers are in `x`."""
+    """A chumpy array; its state is a dictionary with the numbers in "x"."""
 
 
 class _Sparse(_Stub):
-    """A compressed-column matrix of scipy."""
-
-
-class _ArraysOnly(pickle.Unpickler):
-    """Builds NumPy arrays and plain containers, and refuses every other class or function."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        top = module.partition(".")[0]
-        if top == "numpy" and name in ("_reconstruct", "scalar"):
-            return getattr(np._core.multiarray if hasattr(np, "_core") else np.core.multiarray, name)
-        if top == "numpy" and name in ("ndarray", "dtype"):
-            return getattr(np, name)
-        if (module, name) == ("_codecs", "encode"):
-            return _latin1
-        if top == "chumpy":
-            return _Chumpy
-        if top == "scipy" and name == "csc_matrix":
-            return _Sparse
-        raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is not allowed here")
+    """A compressed-column matrix of scipy; its state is a dictionary."""
 
 
 def _latin1(text: str, encoding: str) -> bytes:
-    """What pickles of Python 2 strings call `_codecs.encode` for, and nothing else."""
+    """What pickles of Python 2 call `_codecs.encode` for, and nothing else."""
     if encoding != "latin1":
         raise pickle.UnpicklingError(f"it asks for the encoding {encoding}")
     return text.encode("latin1")
 
 
+class _ArraysOnly(pickle.Unpickler):
+    """Reads arrays and plain containers as stubs, and refuses every other class or function."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        known = {
+            ("numpy", "ndarray"): _Array,
+            ("numpy", "_reconstruct"): _Array,
+            ("numpy", "dtype"): _Dtype,
+            ("chumpy", "Ch"): _Chumpy,
+            ("scipy", "csc_matrix"): _Sparse,
+            ("_codecs", "encode"): _latin1,
+        }
+        try:
+            return known[module.partition(".")[0], name]
+        except KeyError:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}") from None
+
+
 def _dense(value: Any) -> npt.NDArray[Any]:
-    """Turn what a FLAME pickle holds into an array."""
+    """Turn what a FLAME file holds into an array."""
     if isinstance(value, _Chumpy):
-        return np.asarray(value.state["x"])
+        return _dense(_fields(value)["x"])
     if isinstance(value, _Sparse):
-        state = value.state
-        rows, columns = state["_shape"]
+        fields = _fields(value)
+        rows, columns = (int(side) for side in fields["_shape"])
+        starts, row = _dense(fields["indptr"]), _dense(fields["indices"])
         dense = np.zeros((rows, columns))
-        column = np.repeat(np.arange(columns), np.diff(state["indptr"]))
-        np.add.at(dense, (state["indices"], column), state["data"])
+        np.add.at(
+            dense, (row, np.repeat(np.arange(columns), np.diff(starts))), _dense(fields["data"])
+        )
         return dense
+    if isinstance(value, _Array):
+        _, shape, dtype, fortran, raw = value.state
+        if not isinstance(dtype, _Dtype) or not re.fullmatch("[biuf][1248]", dtype.arguments[0]):
+            raise ValueError("it holds an array of something else than numbers")
+        order = "<" if dtype.state is None or dtype.state[1] == "|" else dtype.state[1]
+        data = raw.encode("latin1") if isinstance(raw, str) else raw
+        numbers = np.frombuffer(data, np.dtype(order + dtype.arguments[0]))
+        return np.reshape(numbers, shape, order="F" if fortran else "C")
+    if isinstance(value, _Stub):
+        raise ValueError("it holds something else than arrays")
     return np.asarray(value)
+
+
+def _fields(stub: _Stub) -> dict[str, Any]:
+    if not isinstance(stub.state, dict):
+        raise ValueError("it holds an array without numbers")
+    return stub.state

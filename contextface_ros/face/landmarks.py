@@ -10,8 +10,6 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from contextface_ros.face.makehuman import MakeHumanHead
-
 Points = tuple[tuple[float, float], ...]
 
 # Seen from the front, in mm: x to the person's left, y up. One side; the other is its mirror.
@@ -57,36 +55,43 @@ LANDMARKS: Points = (
 )
 
 
-def place_landmarks(
-    head: MakeHumanHead, points_mm: Points
+def place_from_front(
+    vertices: npt.NDArray[np.floating], faces: npt.NDArray[np.integer], points_mm: npt.ArrayLike
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Put points, seen from the front, on the skin.
+    """Put points, seen from the front, on a surface.
+
+    Args:
+        vertices: (V, 3) in m.
+        faces: (F, 3) triangles.
+        points_mm: (N, 2) x to the person's left and y up, in mm.
 
     Returns:
         (N,) triangle of each point and (N, 3) barycentric coordinates in it. Of several triangles
         that lie behind each other the foremost is taken.
 
     Raises:
-        ValueError: a point lies beside the head.
+        ValueError: a point lies beside the surface.
     """
-    skin = np.flatnonzero(head.parts == "skin")
-    corners = head.vertices[head.faces[skin]]  # (F, 3, 3)
+    points = np.asarray(points_mm, dtype=np.float64) / 1000.0
+    corners = np.asarray(vertices, dtype=np.float64)[faces]  # (F, 3, 3)
     a, b, c = (corners[:, k, :2] for k in range(3))
     area = _cross(b - a, c - a)
-    seen = np.abs(area) > 1e-12
-    skin, corners, a, b, c, area = (array[seen] for array in (skin, corners, a, b, c, area))
+    reachable = (corners[..., :2].max(axis=1) >= points.min(axis=0)).all(axis=1)
+    reachable &= (corners[..., :2].min(axis=1) <= points.max(axis=0)).all(axis=1)
+    upright = np.flatnonzero(reachable & (np.abs(area) > 1e-12))
+    corners, a, b, c, area = (array[upright] for array in (corners, a, b, c, area))
 
     triangles, coordinates = [], []
-    for point in np.array(points_mm) / 1000.0:
-        shares = np.stack([_cross(b - point, c - point), _cross(c - point, a - point)], axis=1)
-        shares /= area[:, np.newaxis]
-        shares = np.c_[shares, 1.0 - shares.sum(axis=1)]
-        inside = np.flatnonzero((shares >= -1e-9).all(axis=1))
+    for point in points:
+        first = _cross(b - point, c - point) / area
+        second = _cross(c - point, a - point) / area
+        shares = np.stack([first, second, 1.0 - first - second], axis=1)
+        inside = np.flatnonzero((shares >= -1e-6).all(axis=1))
         if not len(inside):
-            raise ValueError(f"there is no skin at {point * 1000} mm")
+            raise ValueError(f"there is no surface at {point * 1000} mm")
         depth = (shares[inside] * corners[inside, :, 2]).sum(axis=1)
         front = inside[depth.argmax()]
-        triangles.append(skin[front])
+        triangles.append(upright[front])
         coordinates.append(shares[front])
     return np.array(triangles, dtype=np.int64), np.array(coordinates)
 

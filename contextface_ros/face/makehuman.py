@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-from collections.abc import Iterable, Iterator
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -124,8 +125,7 @@ def _read_mesh(
 
 def _fan(corners: list[int]) -> Iterator[tuple[int, int, int]]:
     """Cut a polygon into triangles round its first corner."""
-    rest: Iterable[tuple[int, int]] = zip(corners[1:-1], corners[2:], strict=True)
-    return ((corners[0], a, b) for a, b in rest)
+    return ((corners[0], a, b) for a, b in itertools.pairwise(corners[1:]))
 
 
 def _read_unit(path: Path, displacement: npt.NDArray[np.float64]) -> None:

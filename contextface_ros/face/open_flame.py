@@ -6,11 +6,11 @@ the user's cache on first use and replaced as a whole, so that a process never s
 
 from __future__ import annotations
 
-import os
 import pickle
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ from contextface_ros.errors import BadBundle
 from contextface_ros.face import makehuman
 from contextface_ros.face.blendshapes import ARKIT_NAMES
 from contextface_ros.face.flame import FIRST_EXPRESSION, JOINTS
-from contextface_ros.face.landmarks import LANDMARKS, place_landmarks
+from contextface_ros.face.landmarks import LANDMARKS, place_from_front
 from contextface_ros.folders import user_cache
 from contextface_ros.types import EXPRESSION_SIZE, OPEN_BASIS
 
@@ -27,6 +27,13 @@ Float64Array = npt.NDArray[np.float64]
 
 MODEL = "FLAME_NEUTRAL.npz"
 _LAYOUT = 1  # raised when what is written changes
+
+_REACH = {"browInnerUp": 1.9, "noseSneerLeft": 1.4, "noseSneerRight": 1.4}
+"""How much further than in the asset some units go.
+
+The asset raises the inner brows by 5 mm and lowers the brows by 6 mm, so that a worried face, which
+does both, would look like an angry one. People raise them by 8 mm and more.
+"""
 
 _ROOT = (0.0, -0.125, -0.075)  # m, at the bottom of the neck
 _NECK = (0.0, -0.085, -0.085)  # m, where the head turns on the neck
@@ -67,14 +74,16 @@ def _write(folder: Path, head: makehuman.MakeHumanHead, encoder: Float64Array) -
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=folder.parent))
     try:
-        np.savez(draft / MODEL, **flame_fields(head, encoder))
-        triangles, coordinates = place_landmarks(head, LANDMARKS)
+        fields: dict[str, Any] = flame_fields(head, encoder)
+        np.savez(draft / MODEL, **fields)
+        skin = np.flatnonzero(head.parts == "skin")
+        triangles, shares = place_from_front(head.vertices, head.faces[skin], LANDMARKS)
         with (draft / "flame_static_embedding.pkl").open("wb") as stream:
-            pickle.dump({"lmk_face_idx": triangles, "lmk_b_coords": coordinates}, stream)
+            pickle.dump({"lmk_face_idx": skin[triangles], "lmk_b_coords": shares}, stream)
         draft.chmod(0o755)
-        os.replace(draft, folder)
+        draft.replace(folder)
     except OSError:
-        if not (folder / MODEL).is_file():  # unless another process was first, with the same result
+        if not (folder / MODEL).is_file():  # another process was not first, with the same result
             raise
     finally:
         shutil.rmtree(draft, ignore_errors=True)
@@ -82,7 +91,7 @@ def _write(folder: Path, head: makehuman.MakeHumanHead, encoder: Float64Array) -
 
 def flame_fields(
     head: makehuman.MakeHumanHead, encoder: Float64Array
-) -> dict[str, npt.NDArray[np.generic]]:
+) -> dict[str, npt.NDArray[Any]]:
     """Return the arrays of the FLAME file by their names in it."""
     count = len(head.vertices)
     rank = int(encoder.any(axis=1).sum())
@@ -90,8 +99,9 @@ def flame_fields(
     # Every face is a sum of units, so the component that one coefficient moves is that sum of
     # units which has this coefficient 1 and the others 0.
     units_of_component = np.linalg.pinv(encoder[:rank])  # (52, rank)
+    reach = np.array([_REACH.get(name, 1.0) for name in ARKIT_NAMES])
     directions[..., FIRST_EXPRESSION : FIRST_EXPRESSION + rank] = np.tensordot(
-        head.units, units_of_component, axes=(0, 0)
+        head.units, reach[:, np.newaxis] * units_of_component, axes=(0, 0)
     )
     joints = np.array(
         [_ROOT, _NECK, _jaw_hinge(head), _eye_centre(head, "left"), _eye_centre(head, "right")]

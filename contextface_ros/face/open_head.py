@@ -65,7 +65,8 @@ class OpenHead:
         Raises:
             BadInput: an unknown name, a wrong width, or a weight outside 0..1.
         """
-        return (named(weights, ARKIT_NAMES, "blendshape") @ self.encoder.T).astype(np.float32)
+        values = named(weights, ARKIT_NAMES, "blendshape") @ self.encoder.T
+        return np.asarray(values, dtype=np.float32)
 
     def decode(self, coefficients: npt.ArrayLike) -> Float32Array:
         """Find the ARKit weights in 0..1 whose vertices come nearest to those of the coefficients.
@@ -108,6 +109,12 @@ class OpenHead:
     def model(self) -> FlameModel:
         """The head, read from `flame_path`. Raises what that raises."""
         return FlameModel.load(self.flame_path)
+
+    @cached_property
+    def parts(self) -> npt.NDArray[np.str_]:
+        """For each triangle of the head the part of a face it is, (F,): "skin", "tongue", ..."""
+        with np.load(self.flame_path, allow_pickle=False) as data:
+            return np.asarray(data["parts"])
 
     def vertices(self, coefficients: npt.ArrayLike) -> Float32Array:
         """Compute the vertices of one face.
