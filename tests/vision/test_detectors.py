@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +90,19 @@ def test_yuface_keeps_no_memory(yuface: Yuface, frames: dict[str, UInt8Array]) -
     for _ in range(200):
         yuface.detect(small)
     assert resident() - before < 2e6  # the binding would have grown by 7.4 MB
+
+
+def test_yuface_takes_one_core(tmp_path: Path) -> None:
+    """Its threads would spin beside those of the language model."""
+    script = """
+import os, cv2, numpy
+from contextface_ros.vision.detectors import Yuface
+cv2.setNumThreads(1)
+threads = os.listdir("/proc/self/task")
+Yuface().detect(numpy.zeros((240, 320, 3), numpy.uint8))
+assert os.listdir("/proc/self/task") == threads
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=tmp_path)
 
 
 @given(st.integers(1, 400), st.integers(1, 400), st.integers(0, 2**31))

@@ -95,6 +95,17 @@ def test_finder_on_real_pictures(frames: dict[str, UInt8Array]) -> None:
     assert far is not None and far.box.center[0] < 320
 
 
+def test_finder_returns_to_who_looked_away(frames: dict[str, UInt8Array]) -> None:
+    finder = TargetFinder(open_detector())
+    both = np.hstack([frames["4_right"], frames["3_left"]])  # the left one is a little larger
+    finder.region = Box(320, 0, 320, 240)
+    assert finder.find(both) is not None
+    finder.region = None
+    assert finder.find(np.zeros_like(both)) is None
+    target = finder.find(both)
+    assert target is not None and target.box.center[0] > 320
+
+
 # --- the red box ----------------------------------------------------------------------------------
 
 
