@@ -31,6 +31,13 @@ from contextface_ros.srv import Express
 TIMEOUT_S = 30.0
 """Far above what anything takes, for a machine that is busy with other things."""
 
+EVERY_ANSWER = QoSProfile(
+    depth=100,
+    reliability=qos.LAST_ANSWER.reliability,
+    durability=qos.LAST_ANSWER.durability,
+)
+"""As the agent publishes, but two that come at the same moment are both kept."""
+
 STAND_IN = (sys.executable, str(Path(__file__).with_name("stand_in_agent.py")))
 
 CONFIGURE = Transition.TRANSITION_CONFIGURE
@@ -95,7 +102,13 @@ def running(command: Sequence[str], log: Path) -> Iterator[Process]:
 class Robot:
     """A node that speaks to the agent and keeps what it hears. Closed by its with block."""
 
-    def __init__(self, agent: str = "/agent") -> None:
+    def __init__(self, agent: str = "/agent", camera: type | None = Image) -> None:
+        """Connect.
+
+        Args:
+            agent: full name of the agent's node.
+            camera: type of the frames that `image` publishes; None for no such publisher.
+        """
         self._context = Context()
         self._context.init(domain_id=int(os.environ["ROS_DOMAIN_ID"]))
         self.node = Node("robot", context=self._context, use_global_arguments=False)
@@ -106,12 +119,13 @@ class Robot:
         self.emotions: list[Emotion] = []
         self.expressions: list[Expression] = []
         self.diagnostics: list[DiagnosticArray] = []
-        self.subscribe(Emotion, f"{space}/emotion", qos.LAST_ANSWER, self.emotions)
-        self.subscribe(Expression, f"{space}/expression", qos.LAST_ANSWER, self.expressions)
+        self.subscribe(Emotion, f"{space}/emotion", EVERY_ANSWER, self.emotions)
+        self.subscribe(Expression, f"{space}/expression", EVERY_ANSWER, self.expressions)
         self.subscribe(DiagnosticArray, "/diagnostics", qos.DIAGNOSTICS, self.diagnostics)
         self._speech = self.node.create_publisher(String, f"{space}/speech", 100)
         self._situation = self.node.create_publisher(String, f"{space}/situation", 100)
-        self.image = self.node.create_publisher(Image, f"{space}/image", 10)
+        if camera is not None:
+            self.image = self.node.create_publisher(camera, f"{space}/image", 10)
         self._express = self.node.create_client(Express, f"{agent}/express")
         self._change_state = self.node.create_client(ChangeState, f"{agent}/change_state")
         self._get_state = self.node.create_client(GetState, f"{agent}/get_state")
@@ -207,6 +221,15 @@ class Robot:
             return [e for e in self.emotions if text in (e.quote or e.situation)]
 
         self.until(found, f"an emotion for {text!r}")
+        return found()[-1]
+
+    def expression_of(self, emotion: Emotion) -> Expression:
+        """Wait for the face of the same answer."""
+
+        def found() -> list[Expression]:
+            return [e for e in self.expressions if e.header == emotion.header]
+
+        self.until(found, "its expression")
         return found()[-1]
 
     def diagnosis(self) -> dict[str, str]:

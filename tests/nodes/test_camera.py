@@ -37,8 +37,7 @@ class Watcher(Robot):
     """A robot that looks at `image` and turns the camera's knobs."""
 
     def __init__(self, kind: type = Image) -> None:
-        super().__init__()
-        self.node.destroy_publisher(self.image)
+        super().__init__(camera=None)
         self.frames: list[Any] = []
         self.subscribe(kind, "image", qos_profile_sensor_data, self.frames)
         self._parameters = self.node.create_client(SetParameters, "/camera/set_parameters")
