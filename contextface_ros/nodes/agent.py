@@ -17,7 +17,6 @@ from concurrent.futures import CancelledError
 from concurrent.futures import Future as ThreadFuture
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
@@ -101,6 +100,7 @@ class Agent(LifecycleNode):
         self._model: ModelThread | None = None
         self._outputs: Outputs | None = None
         self._inputs: Inputs | None = None
+        self._awaited: set[Future[Prediction]] = set()  # answers that coroutines wait for
         self._sight: Sight | None = None
         self._said_blind = False  # that the model does not see
         self._tally = Tally()
@@ -175,8 +175,11 @@ class Agent(LifecycleNode):
         return TransitionCallbackReturn.SUCCESS
 
     def close(self) -> None:
-        """Shut down from whatever state the node is in."""
-        self.on_shutdown(LifecycleState("", 0))
+        """Free everything, from whatever state, in the little time that a signal leaves."""
+        try:
+            self._release(patience_s=0.5)
+        except TimeoutError:
+            self.get_logger().warning("the model does not stop; it ends with the process")
 
     def _stop_listening(self) -> None:
         inputs, self._inputs = self._inputs, None
@@ -184,8 +187,11 @@ class Agent(LifecycleNode):
             inputs.close()
         if self._model is not None and not self._model.abort():
             self.get_logger().warning("the model does not stop; its late answer will be ignored")
+        for answer in self._awaited:  # nobody waits for a model that does not stop
+            if not answer.done():
+                answer.set_exception(CancelledError())
 
-    def _release(self) -> None:
+    def _release(self, patience_s: float = 5.0) -> None:
         self._stop_listening()
         self._settings.locked = False
         model, self._model = self._model, None
@@ -194,7 +200,7 @@ class Agent(LifecycleNode):
         if outputs is not None:
             outputs.close()
         if model is not None:
-            model.close()
+            model.close(patience_s)
 
     def _refuse_namesake(self) -> None:
         """Raise BadInput if another node of this name is in the graph: two would answer."""
@@ -350,12 +356,14 @@ class Agent(LifecycleNode):
             self._said_blind = True
             self.get_logger().info("this bundle does not see: camera frames are not used")
 
-    def _completed(self, answer: ThreadFuture[Prediction]) -> Future[Prediction]:
-        """A future that a coroutine of this node may await, completed from the model's thread."""
+    async def _completed(self, answer: ThreadFuture[Prediction]) -> Prediction:
+        """Await what the model's thread completes, without holding up the executor."""
         executor = self.executor
-        completed: Future[Any] = Future()
+        completed: Future[Prediction] = Future()
 
         def pass_on(done: ThreadFuture[Prediction]) -> None:
+            if completed.done():  # given up
+                return
             if done.cancelled():
                 completed.set_exception(CancelledError())
             elif error := done.exception():
@@ -365,7 +373,11 @@ class Agent(LifecycleNode):
             executor.wake()  # it polls its coroutines only when something wakes it
 
         answer.add_done_callback(pass_on)
-        return completed
+        self._awaited.add(completed)
+        try:
+            return await completed
+        finally:
+            self._awaited.discard(completed)
 
     # --- once a second ----------------------------------------------------------------------------
 

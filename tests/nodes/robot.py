@@ -170,11 +170,15 @@ class Robot:
         answer = self.result(self._get_state.call_async(GetState.Request()), "get_state")
         return answer.current_state.id
 
+    def request(self, transition: int) -> Future:
+        """Ask for a transition without waiting."""
+        request = ChangeState.Request(transition=Transition(id=transition))
+        return self._change_state.call_async(request)
+
     def change(self, transition: int, timeout_s: float = TIMEOUT_S) -> bool:
         """Ask for a transition; whether it succeeded."""
-        request = ChangeState.Request(transition=Transition(id=transition))
-        future = self._change_state.call_async(request)
-        return bool(self.result(future, f"transition {transition}", timeout_s).success)
+        answer = self.result(self.request(transition), f"transition {transition}", timeout_s)
+        return bool(answer.success)
 
     def bring_up(self) -> None:
         """Configure and activate, and wait until the agent listens."""
@@ -185,6 +189,10 @@ class Robot:
     def activate(self) -> None:
         """Activate, and wait until the agent listens."""
         assert self.change(ACTIVATE)
+        self.wait_for_ears()
+
+    def wait_for_ears(self) -> None:
+        """Wait until the agent listens."""
         for publisher in self._speech, self._situation:
             self.until(lambda p=publisher: p.get_subscription_count(), publisher.topic)
 
