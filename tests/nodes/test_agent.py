@@ -295,7 +295,7 @@ def show(robot: Robot, image: Image) -> None:
     """Publish a frame, and wait until it must have arrived."""
     robot.until(robot.image.get_subscription_count, "the agent sees")
     robot.image.publish(image)
-    robot.spin(0.2)
+    robot.spin(0.1)
 
 
 def picture(path: Path) -> Image:
