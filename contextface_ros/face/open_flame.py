@@ -26,7 +26,7 @@ from contextface_ros.types import EXPRESSION_SIZE, OPEN_BASIS
 Float64Array = npt.NDArray[np.float64]
 
 MODEL = "FLAME_NEUTRAL.npz"
-_LAYOUT = 1  # raised when what is written changes
+_LAYOUT = 2  # raised when what is written changes
 
 _REACH = {"browInnerUp": 1.9, "noseSneerLeft": 1.4, "noseSneerRight": 1.4}
 """How much further than in the asset some units go.
