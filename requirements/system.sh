@@ -30,6 +30,7 @@ fi
 need g++ command -v g++
 need cmake command -v cmake
 need libgl1 has_library libGL.so.1
+need "libegl1 libgl1-mesa-dri" has_library libEGL.so.1  # draws faces without a display
 need libxrender1 has_library libXrender.so.1
 
 [ -z "$missing" ] && exit 0
