@@ -16,10 +16,11 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from contextface_ros import folders
-from contextface_ros.errors import BadInput, ContextFaceError
+from contextface_ros.errors import BadInput, ContextFaceError, MissingDependency
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -31,7 +32,10 @@ RESPAWN_DELAY_S = 0.5
 CANNOT_START = 2
 """Exit code of a node whose arguments cannot be used: it would end in the same way again."""
 
-_PATIENCE_S = 1.0  # for an answer of a lifecycle service, before its request counts as lost
+_LONGEST_DELAY_S = 30.0  # up to which the pause doubles for a process that ends at its start
+_USEFUL_S = 10.0  # age at which a process no longer ends at its start
+_STATE_S = 0.3  # for an answer, before a request for the state counts as lost
+_CHANGE_S = 1.0  # ... a request for a transition
 _POLL_S = 0.02
 _END_S = 5.0  # for a process to end after SIGINT
 
@@ -80,7 +84,7 @@ class NodeSpec:
     """One process to start.
 
     Attributes:
-        name: of the node, of its executable and of its module in contextface_ros.nodes.
+        name: of the node and of its executable in lib/contextface_ros.
         path: the node's full name, such as /robot1/agent.
         ros_arguments: what follows --ros-args.
         managed: whether it is a lifecycle node, to be configured and activated.
@@ -93,9 +97,24 @@ class NodeSpec:
 
     @property
     def command(self) -> list[str]:
-        """The command line, under this very interpreter and its packages."""
-        module = f"contextface_ros.nodes.{self.name}"
-        return [sys.executable, "-m", module, "--ros-args", *self.ros_arguments]
+        """The command line, under this very interpreter and its packages.
+
+        `python -m` would do without the executable, but looks for modules in the present folder
+        first: in a checkout it would find this package without its messages.
+
+        Raises:
+            MissingDependency: the package was not built for ROS.
+        """
+        share = folders.share()
+        if share is None or not (executable := _executable(share, self.name)).is_file():
+            raise MissingDependency(
+                f"the node {self.name} is not installed: build the package (colcon, or make build)"
+            )
+        return [sys.executable, str(executable), "--ros-args", *self.ros_arguments]
+
+
+def _executable(share: Path, name: str) -> Path:
+    return share.parents[1] / "lib" / "contextface_ros" / name
 
 
 def describe(options: Options) -> list[NodeSpec]:
@@ -157,7 +176,7 @@ async def activate(node: Node, path: str, timeout_s: float = 60.0) -> None:
     asked_in, change = None, None  # the last request of a transition, and the state it was made in
     try:
         while time.monotonic() < end:
-            state = await _answer(get_state.call_async(GetState.Request()))
+            state = await _answer(get_state.call_async(GetState.Request()), _STATE_S)
             if state is None:  # not there yet, or busy with loading
                 continue
             now = state.current_state.id
@@ -168,7 +187,7 @@ async def activate(node: Node, path: str, timeout_s: float = 60.0) -> None:
             if now in steps:
                 request = ChangeState.Request(transition=Transition(id=steps[now][0]))
                 asked_in, change = now, change_state.call_async(request)
-                await _answer(change)
+                await _answer(change, _CHANGE_S)
             else:
                 await asyncio.sleep(_POLL_S)
     finally:
@@ -177,7 +196,7 @@ async def activate(node: Node, path: str, timeout_s: float = 60.0) -> None:
     raise ContextFaceError(f"{path} did not become active within {timeout_s:.0f} s")
 
 
-async def _answer(future: Future[Any], patience_s: float = _PATIENCE_S) -> Any:
+async def _answer(future: Future[Any], patience_s: float) -> Any:
     """The result of a service call that another thread completes, or None if it does not come."""
     end = time.monotonic() + patience_s
     while not future.done() and time.monotonic() < end:
@@ -189,7 +208,7 @@ async def _answer(future: Future[Any], patience_s: float = _PATIENCE_S) -> Any:
 
 
 def up(options: Options) -> int:
-    """Start all nodes, keep them running, and end them at SIGINT or SIGTERM.
+    """Start all nodes, keep them running, and end them at SIGINT, SIGTERM or SIGHUP.
 
     Returns:
         Exit code: 0 after a signal, else that of the node that could not be started, or that
@@ -216,7 +235,7 @@ def up(options: Options) -> int:
 
 async def _keep_all(options: Options, node: Node) -> int:
     stop = asyncio.Event()
-    for number in signal.SIGINT, signal.SIGTERM:
+    for number in signal.SIGINT, signal.SIGTERM, signal.SIGHUP:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     keepers = [
         asyncio.create_task(_keep(spec, node, stop, options.respawn)) for spec in describe(options)
@@ -226,12 +245,15 @@ async def _keep_all(options: Options, node: Node) -> int:
 
 async def _keep(spec: NodeSpec, node: Node, stop: asyncio.Event, respawn: bool) -> int:
     """Run one process again and again, until `stop` is set or it is not to be started again."""
+    delay_s = RESPAWN_DELAY_S
     while True:
+        started_s = time.monotonic()
         # A session of its own: a terminal's Ctrl-C reaches it through us, once.
         process = await asyncio.create_subprocess_exec(*spec.command, start_new_session=True)
         activation = asyncio.create_task(_activate_or_say(spec, node))
         ended = asyncio.create_task(process.wait())
         await _first(ended, stop)
+        useful = activation.done() and activation.result()
         activation.cancel()
         if stop.is_set():
             return await _end(process)
@@ -239,20 +261,24 @@ async def _keep(spec: NodeSpec, node: Node, stop: asyncio.Event, respawn: bool) 
         if not respawn or code == CANNOT_START:
             _say(f"{spec.path} ended with exit code {code}")
             return abs(code)
-        _say(f"{spec.path} ended with exit code {code} and is started again")
-        if await _first(asyncio.create_task(asyncio.sleep(RESPAWN_DELAY_S)), stop):
+        useful = useful or time.monotonic() - started_s > _USEFUL_S
+        delay_s = RESPAWN_DELAY_S if useful else min(2 * delay_s, _LONGEST_DELAY_S)
+        _say(f"{spec.path} ended with exit code {code} and is started again in {delay_s:g} s")
+        if await _first(asyncio.create_task(asyncio.sleep(delay_s)), stop):
             return 0
 
 
-async def _activate_or_say(spec: NodeSpec, node: Node) -> None:
+async def _activate_or_say(spec: NodeSpec, node: Node) -> bool:
+    """Activate a managed node; whether that was done."""
     if not spec.managed:
-        return
+        return False
     try:
         await activate(node, spec.path)
     except ContextFaceError as error:  # it stays, and can be configured by hand
         _say(str(error))
-    else:
-        _say(f"{spec.path} is active")
+        return False
+    _say(f"{spec.path} is active")
+    return True
 
 
 async def _first(task: asyncio.Task[Any], stop: asyncio.Event) -> bool:
