@@ -52,7 +52,7 @@ class Options:
     camera: str = _option(
         "", "what the camera node plays: a device (0), a video file, a folder of pictures"
     )
-    viewer: bool = _option(False, "whether to show the face in a browser")
+    viewer: bool = _option(False, "whether to show the face in a browser, at http://127.0.0.1:8765")
     namespace: str = _option("", "namespace of all nodes and topics, such as robot1")
     params_file: str = _option("", "YAML file with parameters, in place of config/agent.yaml")
     respawn: bool = _option(True, "whether a node that ends is started and activated again")

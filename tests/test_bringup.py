@@ -34,12 +34,18 @@ def test_only_the_agent_is_started_without_further_wishes() -> None:
 
 def test_what_is_asked_for_is_started_and_connected() -> None:
     options = Options(
-        model="7b", camera="0", namespace="robot1", params_file="/my.yaml", image="/eye/image"
+        model="7b",
+        camera="0",
+        viewer=True,
+        namespace="robot1",
+        params_file="/my.yaml",
+        image="/eye/image",
     )
-    agent, camera = bringup.describe(options)
-    assert (agent.path, camera.path) == ("/robot1/agent", "/robot1/camera")
-    assert (agent.managed, camera.managed) == (True, False)
-    for spec in agent, camera:
+    specs = bringup.describe(options)
+    assert [spec.path for spec in specs] == ["/robot1/agent", "/robot1/camera", "/robot1/viewer"]
+    assert [spec.managed for spec in specs] == [True, False, False]
+    agent, camera, _ = specs
+    for spec in specs:
         text = shlex.join(spec.ros_arguments)
         assert "__ns:=/robot1" in text
         assert "image:=/eye/image" in text

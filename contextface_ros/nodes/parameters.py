@@ -168,6 +168,20 @@ class CameraParameters:
     frame_id: str = parameter("camera", "Coordinate frame named in the header.", live=True)
 
 
+@dataclass(frozen=True)
+class ViewerParameters:
+    """Parameters of the node `viewer`."""
+
+    host: str = parameter(
+        "127.0.0.1",
+        "Address that the page is served at. `0.0.0.0` shows the face, and what was said, to the"
+        " whole network.",
+    )
+    port: int = parameter(
+        8765, "Port of the page. 0 takes any that is free.", minimum=0, maximum=65535
+    )
+
+
 class NodeParameters(Generic[P]):
     """The fields of `cls`, declared as parameters of `node`.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -68,6 +69,17 @@ def test_the_stamp_is_the_time_of_reception_not_of_the_answer(robot: Robot) -> N
     emotion = robot.answer_to("I think 0.5 seconds and am happy")
     assert Time.from_msg(emotion.header.stamp) - before < Duration(seconds=0.4)
     assert robot.node.get_clock().now() - before > Duration(seconds=0.5)
+
+
+def test_hri_expression_is_published_where_it_is_installed(robot: Robot) -> None:
+    hri = pytest.importorskip("hri_msgs.msg", reason="hri_msgs is not installed, it is optional")
+    heard: list[Any] = []
+    robot.subscribe(hri.Expression, "robot_face/expression", qos.LAST_ANSWER, heard)
+    emotion = robot.answer_to("what a surprise")
+    robot.until(lambda: [m for m in heard if m.header.stamp == emotion.header.stamp], "REP-155")
+    assert heard[-1].expression == hri.Expression.SURPRISED
+    assert heard[-1].confidence == pytest.approx(0.7)
+    assert (heard[-1].valence, heard[-1].arousal) == (emotion.valence, emotion.arousal)
 
 
 def test_a_situation_is_answered_and_is_the_background_of_what_is_said(robot: Robot) -> None:

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contextface_ros.nodes import parameters
-from contextface_ros.nodes.parameters import AgentParameters, CameraParameters
+from contextface_ros.nodes.parameters import AgentParameters, CameraParameters, ViewerParameters
 
-KINDS = [AgentParameters, CameraParameters]
+KINDS = [AgentParameters, CameraParameters, ViewerParameters]
 
 
 def test_the_params_file_is_the_one_made_from_the_dataclass(prefix: Path) -> None:
