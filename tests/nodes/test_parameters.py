@@ -63,3 +63,9 @@ def test_ranges_are_told_in_words(low: int, size: int, whole: bool) -> None:
 def _named(field: object, default: object) -> object:
     field.default = default  # type: ignore[attr-defined]
     return field
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_docs_show_the_tables_made_from_the_dataclasses(kind: type) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "ros.md").read_text()
+    assert parameters.markdown_table(kind) in page, f"docs/ros.md has another table of {kind}"
