@@ -249,7 +249,7 @@ def descriptor(spec: Field[Any]) -> ParameterDescriptor:
     low, high = spec.metadata["minimum"], spec.metadata["maximum"]
     text = ParameterDescriptor(
         description=spec.metadata["description"].replace("`", ""),
-        additional_constraints=_when(spec).lower().rstrip("."),
+        additional_constraints=f"{allowed(spec).capitalize()}. {_when(spec)}".rstrip(),
     )
     if low is not None and isinstance(spec.default, float):
         text.floating_point_range = [
