@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import inspect
 import json
 import os
 import sys
@@ -48,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
-        if arguments.debug:
+        if "debug" in arguments:
             raise
         known = isinstance(error, ContextFaceError)
         _say(str(error) if known else f"{type(error).__name__}: {error} (see --debug)")
@@ -283,6 +284,8 @@ def _no_ros(error: ModuleNotFoundError) -> MissingDependency:
 
 def parser() -> argparse.ArgumentParser:
     """All commands and their options."""
+    # Before and after the command's name; absent rather than false, or the second place would
+    # take back what the first has said.
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument(
         "--debug",
@@ -295,7 +298,6 @@ def parser() -> argparse.ArgumentParser:
         description="A robot's face from the context of what is said.",
         parents=[common],
     )
-    top.set_defaults(debug=False)
     commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     def command(into: Any, name: str, run: Any) -> argparse.ArgumentParser:
@@ -372,8 +374,15 @@ def _describe_express(command: argparse.ArgumentParser) -> None:
         "empty one too, is answered by an object with error",
     )
     add("--model", default="nano", metavar="NAME", help="a bundle's name or folder")
-    add("--threads", type=int, default=2, metavar="N", help="CPU threads of the language model")
+    add("--threads", type=_count, default=2, metavar="N", help="CPU threads of the language model")
     add("--device", choices=DEVICES, default="auto", help="where the model runs")
+
+
+def _count(text: str) -> int:
+    """A whole number from 1 on, for argparse."""
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return int(text)
 
 
 def _up_options() -> tuple[dataclasses.Field[Any], ...]:
@@ -397,14 +406,23 @@ def _describe_up(command: argparse.ArgumentParser) -> None:
 
 def page() -> str:
     """docs/cli.md. The same under every version of Python, which argparse's own help is not."""
+    from contextface_ros import batch, record
+
+    made_by = "python -c 'from contextface_ros.cli import page; print(page(), end=\"\")'"
     sections = [
         "# The command `contextface`\n",
-        "Made from the program by `python -c 'from contextface_ros.cli import page; "
-        'print(page(), end="")\' > docs/cli.md`.\n',
+        f"Made from the program by `{made_by} > docs/cli.md`.\n",
         "An error is one sentence on stderr and exit code 2; `--debug` shows where it came from.\n",
         *_sections(parser()),
+        f"## Rows of `--batch` and `--json`\n\n{_markdown(batch.__doc__)}\n",
+        f"{_markdown(record.records.__doc__).partition('Args:')[0].strip()}\n",
     ]
     return "\n".join(sections)
+
+
+def _markdown(docstring: str | None) -> str:
+    """A docstring's text without its first line; what is indented in it stays so, as code."""
+    return inspect.cleandoc(docstring or "").partition("\n\n")[2].strip()
 
 
 def _sections(command: argparse.ArgumentParser) -> Iterator[str]:
