@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import textwrap
 import time
 from collections.abc import Iterator
@@ -27,6 +26,7 @@ import numpy as np
 from contextface_ros.bundle import load_bundle
 from contextface_ros.console import COLOURS, bar, console
 from contextface_ros.errors import ContextFaceError
+from contextface_ros.interpreter import python_command
 from contextface_ros.types import UInt8Array
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ class Line:
 SCENE = (
     Line("speech", "You came all this way just to see me?"),
     Line("speech", "Wait. I locked that door this morning, and now it is open."),
+    Line("speech", "Hang on, twins? Both of them?"),
     Line("speech", "The bus to the station leaves at ten past four from platform two."),
     Line("situation", "Maya opens the office fridge and finds a lunch from last spring."),
     Line("speech", "Something in this box just moved."),
@@ -58,7 +59,6 @@ SCENE = (
     Line("speech", "She signed it with both our names."),
     Line("situation", "The mechanic bills Tom for a repair that was never made."),
     Line("speech", "Three hundred euros, and you did not even open the bonnet!"),
-    Line("speech", "Hang on, twins? Both of them?"),
 )
 """A situation is answered by itself, and is the background of what is said after it."""
 
@@ -122,8 +122,8 @@ def play(model: str, sheet: Path) -> int:
 @contextmanager
 def _robot(model: str) -> Iterator[subprocess.Popen[bytes]]:
     """The agent and a camera, as `contextface up` starts them."""
-    command = [sys.executable, "-m", "contextface_ros", "up"]
-    command += ["--model", model, "--camera", str(FRAMES), "--no-respawn"]
+    options = ("--model", model, "--camera", str(FRAMES), "--no-respawn")
+    command = python_command("contextface_ros", "up", *options)
     # A session of its own, so that Ctrl-C reaches it through us, once.
     robot = subprocess.Popen(command, start_new_session=True)
     try:
@@ -278,6 +278,6 @@ def _write_caption(sheet: UInt8Array, x: int, y: int, caption: tuple[str, str]) 
     title, text = caption
     lines = [title, *textwrap.wrap(text, 40)]
     for i, words in enumerate(lines):
-        place, font = (x, y + 22 + 18 * i), cv2.FONT_HERSHEY_SIMPLEX
-        size, weight = (0.55, 2) if i == 0 else (0.38, 1)
-        cv2.putText(sheet, words, place, font, size, (40, 40, 40), weight, cv2.LINE_AA)
+        place, size = (x, y + 24 + 18 * i), 0.6 if i == 0 else 0.38
+        font = cv2.FONT_HERSHEY_DUPLEX if i == 0 else cv2.FONT_HERSHEY_SIMPLEX
+        cv2.putText(sheet, words, place, font, size, (40, 40, 40), 1, cv2.LINE_AA)

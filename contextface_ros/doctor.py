@@ -22,6 +22,7 @@ from types import ModuleType
 from typing import Literal
 
 from contextface_ros.errors import ContextFaceError
+from contextface_ros.interpreter import python_command
 
 Status = Literal["ok", "note", "absent", "broken"]
 
@@ -224,7 +225,7 @@ def _ros(name: str) -> Finding:
     if importlib.util.find_spec("rclpy") is None:
         return Finding(name, "absent", "no ROS 2 here", _ROS_FIX)
     # In processes of their own: a misconfigured middleware hangs or crashes.
-    command = [sys.executable, "-m", "contextface_ros.nodes.self_test"]
+    command = python_command("contextface_ros.nodes.self_test")
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=_ROS_TIMEOUT_S, check=False

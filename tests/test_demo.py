@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 
 from contextface_ros.demo import FRAMES, SCENE, contact_sheet
+from contextface_ros.interpreter import python_command
 from contextface_ros.vision.detectors import open_detector
 from contextface_ros.vision.image import decode_compressed
 from tests.tiny_bundle import make_tiny_bundle
@@ -35,7 +35,7 @@ def test_the_frames_show_a_person() -> None:
 
 def play(models: Path, tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "contextface_ros", "demo", *arguments],
+        python_command("contextface_ros", "demo", *arguments),
         cwd=tmp_path,
         env={**os.environ, "CONTEXTFACE_MODELS": str(models)},
         capture_output=True,

@@ -1,6 +1,6 @@
 """Sends this machine a message, from one process to another, and says how it went.
 
-    python -m contextface_ros.nodes.self_test
+    contextface doctor
 
 Prints the middleware and the latency, exit code 0; or what is wrong, exit code 1. Two
 processes, because what breaks in a container is what lies between them: shared memory of another
@@ -20,6 +20,8 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import String
 
+from contextface_ros.interpreter import python_command
+
 _PATIENCE_S = 10.0
 _PERIOD_S = 0.05
 _PUBLISH = "--publish"
@@ -33,7 +35,7 @@ def main() -> int:
         return _publish(rclpy.create_node(f"{name}_sender"), sys.argv[-1])
     node = rclpy.create_node(name)
     middleware = rclpy.get_rmw_implementation_identifier()
-    sender = subprocess.Popen([sys.executable, "-m", __spec__.name, _PUBLISH, name])
+    sender = subprocess.Popen(python_command("contextface_ros.nodes.self_test", _PUBLISH, name))
     try:
         latency_ms = _listen(node, name)
     finally:
