@@ -63,7 +63,7 @@ class AgentParameters:
         "auto",
         "Where the model runs. `auto` takes a GPU if there is one; `cuda` refuses to configure"
         " without one.",
-        choices=("auto", "cpu", "cuda"),
+        choices=("auto", "cpu", "cuda", "tensorrt"),
     )
     threads: int = parameter(
         2, "CPU threads of the language model, at most the physical cores.", minimum=1, maximum=256

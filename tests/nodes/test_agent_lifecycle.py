@@ -262,7 +262,7 @@ def test_a_signal_ends_it_cleanly_in_every_state(
     [
         ("threads:=0", "'threads' must be an integer from 1 to 256"),
         ("threads:=many", "'threads' must be an integer from 1 to 256"),
-        ("device:=abacus", "'device' must be one of auto, cpu, cuda"),
+        ("device:=abacus", "'device' must be one of auto, cpu, cuda, tensorrt"),
     ],
 )
 def test_a_parameter_out_of_range_at_the_start_is_told_and_can_be_mended(

@@ -10,6 +10,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from contextface_ros.face.head import DEVICES
 from contextface_ros.nodes import parameters
 from contextface_ros.nodes.parameters import AgentParameters, CameraParameters, ViewerParameters
 
@@ -69,3 +70,8 @@ def _named(field: object, default: object) -> object:
 def test_the_docs_show_the_tables_made_from_the_dataclasses(kind: type) -> None:
     page = (Path(__file__).parents[2] / "docs" / "ros.md").read_text()
     assert parameters.markdown_table(kind) in page, f"docs/ros.md has another table of {kind}"
+
+
+def test_the_devices_are_those_that_the_face_head_knows() -> None:
+    (device,) = (spec for spec in fields(AgentParameters) if spec.name == "device")
+    assert device.metadata["choices"] == DEVICES
