@@ -71,6 +71,10 @@ def express(arguments: argparse.Namespace) -> int:
         raise BadInput("there is nothing to express: give --quote, --situation or --batch")
     from contextface_ros.types import Context, Perspective
 
+    if arguments.render is not None:
+        from contextface_ros.picture import check_picture_place
+
+        check_picture_place(arguments.render)  # not only after the model was loaded
     context = Context(
         quote=arguments.quote,
         situation=arguments.situation,
@@ -144,6 +148,7 @@ def _show(prediction: Prediction, took_ms: float, as_json: bool) -> None:
 
 def _render(prediction: Prediction, path: Path) -> None:
     from contextface_ros.face.render import FaceRenderer
+    from contextface_ros.picture import write_picture
     from contextface_ros.types import OPEN_BASIS
 
     if prediction.expression.basis != OPEN_BASIS:
@@ -151,23 +156,6 @@ def _render(prediction: Prediction, path: Path) -> None:
     with FaceRenderer() as renderer:
         picture = renderer.picture(prediction.expression.coefficients)
     write_picture(path, picture)
-
-
-def write_picture(path: Path, picture: UInt8Array) -> None:
-    """Write an (H, W, 3) uint8 RGB picture as PNG or JPEG, by the name's ending.
-
-    Raises:
-        BadInput: another ending, or a place that cannot be written.
-    """
-    import cv2
-
-    if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
-        raise BadInput(f"{path} must end in .png or .jpg")
-    _, data = cv2.imencode(path.suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-    try:
-        path.write_bytes(data.tobytes())
-    except OSError as error:
-        raise BadInput(f"{path} cannot be written: {error.strerror}") from error
 
 
 # --- models -------------------------------------------------------------------------------------

@@ -21,12 +21,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 
 from contextface_ros.bundle import load_bundle
 from contextface_ros.console import COLOURS, bar, console
 from contextface_ros.errors import ContextFaceError
 from contextface_ros.interpreter import python_command
+from contextface_ros.picture import check_picture_place, write_picture
 from contextface_ros.types import UInt8Array
 
 if TYPE_CHECKING:
@@ -91,11 +93,13 @@ def play(model: str, sheet: Path) -> int:
         0, or 1 if a line was not answered.
 
     Raises:
-        ContextFaceError: the bundle cannot be used, or the agent did not start.
+        ContextFaceError: the bundle or `sheet` cannot be used, or the agent did not start.
     """
     import rclpy
 
-    load_bundle(model)  # said here in one sentence, before anything is started
+    # Said here in one sentence, before anything is started.
+    load_bundle(model)
+    check_picture_place(sheet)
 
     # Both are read when a process joins ROS; the agent's inherits them.
     os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 101)
@@ -237,7 +241,6 @@ _FACE_WIDTH, _FACE_HEIGHT, _CAPTION_HEIGHT, _COLUMNS = 280, 320, 96, 5
 
 
 def _draw(answers: list[Answer], sheet: Path, out: Any) -> None:
-    from contextface_ros.cli import write_picture
     from contextface_ros.face.render import FaceRenderer
 
     if not answers:
@@ -273,8 +276,6 @@ def contact_sheet(faces: list[tuple[UInt8Array, tuple[str, str]]]) -> UInt8Array
 
 
 def _write_caption(sheet: UInt8Array, x: int, y: int, caption: tuple[str, str]) -> None:
-    import cv2
-
     title, text = caption
     lines = [title, *textwrap.wrap(text, 40)]
     for i, words in enumerate(lines):
