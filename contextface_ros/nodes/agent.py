@@ -41,8 +41,11 @@ from contextface_ros.srv import Express
 from contextface_ros.types import Context, Perspective, Prediction
 from contextface_ros.vision.detectors import Box
 
-DISCOVERY_S = 0.5
-"""Age at which a node has seen the other nodes of its machine."""
+DISCOVERY_S = (0.5, 1.2)
+"""Ages of the node before and after loading at which it looks for another of its name.
+
+On a busy machine discovery takes up to a second; loading takes most of that anyway.
+"""
 
 
 def load_model(bundle: str, *, threads: int, device: str) -> Model:
@@ -120,21 +123,27 @@ class Agent(LifecycleNode):
     def on_configure(self) -> None:
         """Load the model."""
         settings = self._settings.read()
-        self._refuse_namesake()
+        before, after = DISCOVERY_S
+        self._refuse_namesake(before)  # which may have the GPU's memory
         start = time.monotonic()
         load = partial(
             self._load, settings.bundle, threads=settings.threads, device=settings.device
         )
         self._model = ModelThread(load, settings.queue_size)
-        self._outputs = Outputs(self)
-        self._settings.locked = True
         model = self._model.model
-        if model.sees and settings.image_transport != "none":
-            self._sight = Sight(settings.face_detector, settings.target)
+        loaded_s = time.monotonic() - start
+        try:
+            self._refuse_namesake(after)
+            if model.sees and settings.image_transport != "none":
+                self._sight = Sight(settings.face_detector, settings.target)
+            self._outputs = Outputs(self)
+        except Exception:
+            self._release()
+            raise
+        self._settings.locked = True
         self._said_blind = False
         self.get_logger().info(
-            f"bundle {settings.bundle} loaded in {time.monotonic() - start:.1f} s,"
-            f" runs on {model.device}"
+            f"bundle {settings.bundle} loaded in {loaded_s:.1f} s, runs on {model.device}"
         )
 
     @transition
@@ -202,9 +211,13 @@ class Agent(LifecycleNode):
         if model is not None:
             model.close(patience_s)
 
-    def _refuse_namesake(self) -> None:
-        """Raise BadInput if another node of this name is in the graph: two would answer."""
-        time.sleep(max(0.0, self._born_s + DISCOVERY_S - time.monotonic()))
+    def _refuse_namesake(self, age_s: float) -> None:
+        """Raise BadInput if another node of this name is in the graph: two would answer.
+
+        Args:
+            age_s: age of this node up to which is waited before the look.
+        """
+        time.sleep(max(0.0, self._born_s + age_s - time.monotonic()))
         own = (self.get_name(), self.get_namespace())
         if self.get_node_names_and_namespaces().count(own) > 1:
             raise BadInput(
@@ -312,6 +325,12 @@ class Agent(LifecycleNode):
             look = partial(self._look, context, frame, inputs.region)
             answer = model.ask(look, droppable=droppable)
             prediction = convert.check(await self._completed(answer))
+            if self._inputs is not inputs:
+                raise Aborted  # answered, but too late
+            frame_id = frame.header.frame_id if frame is not None and prediction.used_image else ""
+            emotion = convert.emotion(prediction, context, stamp, frame_id)
+            expression = convert.expression(prediction, stamp, frame_id)
+            outputs.publish(emotion, expression, prediction)
         except (Aborted, CancelledError):
             if self._inputs is inputs:
                 self._tally.dropped += 1
@@ -324,13 +343,6 @@ class Agent(LifecycleNode):
             self._tally.failed += 1
             self.get_logger().error(traceback.format_exc())
             raise ContextFaceError(f"the model failed ({error!r})") from error
-        if self._inputs is not inputs:  # answered, but too late
-            raise Aborted("the agent was deactivated before it could answer")
-
-        frame_id = frame.header.frame_id if frame is not None and prediction.used_image else ""
-        emotion = convert.emotion(prediction, context, stamp, frame_id)
-        expression = convert.expression(prediction, stamp, frame_id)
-        outputs.publish(emotion, expression, prediction)
         self._tally.answered += 1
         self._tally.used_image = prediction.used_image
         self._tally.latency_ms.append((time.monotonic() - received_s) * 1e3)

@@ -130,4 +130,6 @@ class ModelThread:
         self.abort()
         closed = self._pool.submit(self._model.close)
         self._pool.shutdown(wait=False)
-        closed.result(timeout_s)
+        if wait([closed], timeout_s).not_done:
+            raise TimeoutError(f"the model did not stop within {timeout_s} s")
+        closed.result()

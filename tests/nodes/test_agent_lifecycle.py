@@ -140,6 +140,20 @@ def test_a_bundle_that_cannot_be_loaded_fails_and_a_good_one_configures(
     assert robot.answer_to(f"happy after {bundle}").label == Emotion.HAPPY
 
 
+def test_a_face_detector_that_is_not_there_fails_and_leaves_nothing(
+    robot: Robot, agent: Process
+) -> None:
+    threads_before = psutil.Process(agent.popen.pid).num_threads()
+    assert set_parameters(robot, bundle="seeing", face_detector="/none.onnx") == ["", ""]
+    for _ in range(3):
+        assert not robot.change(CONFIGURE)
+    assert len(agent.lines("Cannot configure: .*/none.onnx")) == 3
+    assert psutil.Process(agent.popen.pid).num_threads() <= threads_before
+    assert set_parameters(robot, face_detector="yuface") == [""]
+    robot.bring_up()
+    assert robot.answer_to("happy to see").label == Emotion.HAPPY
+
+
 def test_parameters_are_refused_out_of_range_and_while_they_are_in_use(robot: Robot) -> None:
     for name, value in [
         ("threads", 0),
