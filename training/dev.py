@@ -79,5 +79,7 @@ def _uar(truth: list[int], said: list[int]) -> float:
     """Mean of the recalls of the classes that occur."""
     true, answer = np.array(truth), np.array(said)
     return float(
-        np.mean([(answer[true == c] == c).mean() for c in range(len(EMOTIONS)) if (true == c).any()])
+        np.mean(
+            [(answer[true == c] == c).mean() for c in range(len(EMOTIONS)) if (true == c).any()]
+        )
     )

@@ -141,9 +141,7 @@ def vocabulary(tokenizer: Any, face_token: str) -> Vocabulary:
 
     def tokenize(text: str) -> list[int]:
         text = text.removeprefix(" ") if adds_space else text
-        ids: list[int] = tokenizer.encode(
-            text, add_special_tokens=False, split_special_tokens=True
-        )
+        ids: list[int] = tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
         return ids
 
     begin = () if tokenizer.bos_token_id is None else (tokenizer.bos_token_id,)

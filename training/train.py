@@ -78,9 +78,7 @@ class Run:
         """The batches of one epoch, in their order."""
         random = Random(f"{self.config.seed}/{number}/{epoch}/order")
         trees = self.trees(stage, number, epoch)
-        return list(
-            batches(trees, self.config.batch_tokens, self.config.listener_weight, random)
-        )
+        return list(batches(trees, self.config.batch_tokens, self.config.listener_weight, random))
 
     def train(self) -> None:
         """All stages, from the place of the last checkpoint."""
@@ -91,7 +89,9 @@ class Run:
             for epoch in range(self.place.epoch, stage.epochs):
                 self._epoch(number, stage, epoch)
                 self.place = Place(number, epoch + 1, 0)
-                self._note({"dev": self._dev.measure(self.model), "stage": stage.name, "epoch": epoch})
+                self._note(
+                    {"dev": self._dev.measure(self.model), "stage": stage.name, "epoch": epoch}
+                )
                 self.save()
             self.place = Place(number + 1, 0, 0)
         self.save()

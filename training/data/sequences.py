@@ -142,12 +142,12 @@ class TreeMaker:
         for perspective in Perspective:
             face = row.face(perspective)
             asked = replace(context, perspective=perspective)
-            branches.append(self._branch(asked, face.emotion, self.beta(face.action_units), response))
+            branches.append(
+                self._branch(asked, face.emotion, self.beta(face.action_units), response)
+            )
         return TokenTree(self._trunk(context), tuple(branches))
 
-    def from_text(
-        self, row: LabelledText, augmentation: Augmentation, random: Random
-    ) -> TokenTree:
+    def from_text(self, row: LabelledText, augmentation: Augmentation, random: Random) -> TokenTree:
         """A tree with the speaker's emotion only."""
         context = _vary(row.context, augmentation, random)
         return TokenTree(
@@ -161,9 +161,7 @@ class TreeMaker:
     def _trunk(self, context: Context) -> tuple[int, ...]:
         prompt = prompts.prompt(context, self._version)
         pieces = prompt.prefix + prompt.text
-        return self._vocabulary.begin + tuple(
-            prompts.token_ids(pieces, self._vocabulary.tokenize)
-        )
+        return self._vocabulary.begin + tuple(prompts.token_ids(pieces, self._vocabulary.tokenize))
 
     def _branch(
         self, context: Context, emotion: Emotion, beta: Float32Array | None, response: bool

