@@ -87,6 +87,11 @@ class ContextFace:
             language.close()
             raise
 
+    @property
+    def sees(self) -> bool:
+        """Whether the image of a context reaches the model."""
+        return self._language.sees
+
     def predict(self, context: Context) -> Prediction:
         """Answer one context.
 
@@ -158,6 +163,11 @@ def _load_language(bundle: Bundle, threads: int, device: str) -> LanguageModel:
         raise BadInput(
             f"bundle {bundle.name} wants the back end {bundle.backend}, which this version cannot "
             "run: export it for llama_cpp"
+        )
+    if bundle.mmproj is not None:
+        raise BadInput(
+            f"bundle {bundle.name} has a vision tower, which this version cannot run: leave out "
+            "mmproj to answer from words alone"
         )
     from contextface_ros.language.llama_cpp import LlamaCpp
 

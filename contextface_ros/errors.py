@@ -1,4 +1,4 @@
-"""The errors that a user can cause. Each message is one sentence: what was wrong, and what to do."""
+"""The errors that a user can cause: each message says what was wrong and what to do."""
 
 
 class ContextFaceError(Exception):
@@ -6,7 +6,7 @@ class ContextFaceError(Exception):
 
 
 class BadInput(ContextFaceError):
-    """An utterance, image, message or parameter that cannot be used. The next good one is unaffected."""
+    """An utterance, image, message or parameter that cannot be used; the next is unaffected."""
 
 
 class BadBundle(ContextFaceError):

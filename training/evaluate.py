@@ -133,7 +133,7 @@ def face_figures(faces: Faces) -> Figures:
 
 
 def stronger_in_order(rows: list[AnnotatedContext], said: Float32Array) -> Figures:
-    """Among pairs of one emotion whose written strengths differ clearly: the larger |beta| right?"""
+    """How often the clearly stronger text of two with one emotion gets the larger |beta|."""
     norms = np.linalg.norm(said, axis=1)
     right = pairs = 0
     for emotion in EMOTIONS:

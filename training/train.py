@@ -1,6 +1,6 @@
 """Fine-tune ContextFace.
 
-    python -m training.train training/configs/nano.yaml --texts text_emotion_train.tsv --run runs/nano
+    python -m training.train training/configs/nano.yaml --texts TRAIN.tsv --run runs/nano
 
 Writes to the run's folder: the config, metrics.jsonl (one line every few steps and one an epoch),
 and checkpoint.pt after every few minutes and every epoch, from which the same command goes on.
@@ -13,7 +13,6 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -24,7 +23,7 @@ from tqdm import tqdm
 from training.config import Stage, TrainConfig
 from training.data.contexts import read_contexts
 from training.data.corpus import balanced, read_corpus
-from training.data.sequences import Augmentation, Batch, TokenTree, TreeMaker, batches
+from training.data.sequences import Batch, TokenTree, TreeMaker, batches
 from training.dev import DevSet
 from training.model import ContextFaceModule, build, load_tokenizer, vocabulary
 from training.optimizer import MasterAdamW

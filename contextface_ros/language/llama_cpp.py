@@ -40,7 +40,7 @@ _NO_SLOT = 1  # ... and when the cache has no room
 _GPU_LAYERS_ALL = 1000
 
 
-@llama_cpp.llama_log_callback  # type: ignore[misc]  # untyped decorator
+@llama_cpp.llama_log_callback  # type: ignore[untyped-decorator]
 def _log(level: int, text: bytes, _: Any) -> None:
     """Send llama.cpp's lines to logging. Held by the module: C keeps a pointer to it."""
     # Its warnings are advice to developers ("pooling type ..."); its errors are worth a line.
@@ -107,6 +107,11 @@ class LlamaCpp:
     def hidden_size(self) -> int:
         """Width D of the hidden state."""
         return int(llama_cpp.llama_model_n_embd(self._model))
+
+    @property
+    def sees(self) -> bool:
+        """False: a bundle with a vision tower is refused by `ContextFace.load` as yet."""
+        return False
 
     def read(self, context: Context) -> Reading:
         """Read one context.
@@ -293,11 +298,11 @@ class LlamaCpp:
 
     def _logits(self, at: int) -> Float32Array:
         pointer = llama_cpp.llama_get_logits_ith(self._context, at)
-        return np.ctypeslib.as_array(pointer, (self._vocabulary_size,)).copy()
+        return np.array(np.ctypeslib.as_array(pointer, (self._vocabulary_size,)), np.float32)
 
     def _hidden_state(self, at: int) -> Float32Array:
         pointer = llama_cpp.llama_get_embeddings_ith(self._context, at)
-        return np.ctypeslib.as_array(pointer, (self.hidden_size,)).copy()
+        return np.array(np.ctypeslib.as_array(pointer, (self.hidden_size,)), np.float32)
 
     def _probabilities(self, logits: Float32Array) -> Float32Array:
         """(7,) float32: softmax over the first tokens of the seven words."""

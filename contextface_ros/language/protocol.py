@@ -31,6 +31,10 @@ class LanguageModel(Protocol):
     def hidden_size(self) -> int:
         """Width D of the hidden state."""
 
+    @property
+    def sees(self) -> bool:
+        """Whether the image of a context reaches it."""
+
     def read(self, context: Context) -> Reading:
         """Read one context. Raises BadInput (text empty or too long) or Aborted."""
 

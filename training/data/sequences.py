@@ -1,11 +1,11 @@
-"""Annotated texts as token trees, and batches of them.
+r"""Annotated texts as token trees, and batches of them.
 
 Both perspectives of one context share its text, so one sequence is a tree: the trunk is everything
 up to the question, and each branch asks about one face and answers. A branch sees the trunk and
 itself, which is exactly what it would see alone, and the text is computed once.
 
     trunk                                branch
-    Read the face.\\n Quote: ... \\n  -+-  ... the person expresses Happy. The 3D facial mesh is
+    Read the face.\n Quote: ... \n    -+-  ... the person expresses Happy. The 3D facial mesh is
                                       +-  ... the listener expresses Sad. The 3D facial mesh is
 """
 
