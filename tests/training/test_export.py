@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed: run `make setup-train`")
+
+from contextface_ros.face.head import FaceHead  # noqa: E402
+from contextface_ros.language.llama_cpp import LlamaCpp  # noqa: E402
+from contextface_ros.types import EMOTIONS, Context, Perspective  # noqa: E402
+from tests.torch_reading import TEXTS, cosine, randomize_adapter, torch_reading  # noqa: E402
+from training.data.sequences import Vocabulary  # noqa: E402
+from training.export import write_adapter, write_head  # noqa: E402
+from training.model import (  # noqa: E402
+    ContextFaceModule,
+    ModelConfig,
+    build,
+    load_tokenizer,
+    vocabulary,
+)
+
+CONFIG = ModelConfig(lora_rank=8, lora_alpha=12)
+
+
+@pytest.fixture(scope="module")
+def words() -> Vocabulary:
+    return vocabulary(load_tokenizer(CONFIG), CONFIG.face_token)
+
+
+@pytest.fixture(scope="module")
+def module(words: Vocabulary) -> ContextFaceModule:
+    torch.manual_seed(0)
+    made = build(CONFIG, words).eval()
+    randomize_adapter(made, seed=1, scale=0.02)
+    return made
+
+
+@pytest.fixture(scope="module")
+def adapted(
+    module: ContextFaceModule, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LlamaCpp]:
+    adapter = tmp_path_factory.mktemp("export") / "adapter.gguf"
+    write_adapter(module, CONFIG.lora_alpha, adapter)
+    model = LlamaCpp(CONFIG.base, adapter=adapter, threads=1)
+    yield model
+    model.close()
+
+
+def test_an_exported_adapter_acts_as_it_did_in_training(
+    module: ContextFaceModule, words: Vocabulary, adapted: LlamaCpp
+) -> None:
+    for text in TEXTS:
+        context = Context(quote=text, perspective=Perspective.LISTENER)
+        reading = adapted.read(context)
+        emotion = EMOTIONS[int(reading.probabilities.argmax())]
+        probabilities, hidden = torch_reading(module, words, context, emotion)
+        assert np.abs(reading.probabilities - probabilities).max() < 0.05
+        assert cosine(reading.hidden_state, hidden) >= 0.99
+
+
+def test_the_adapter_is_what_makes_them_agree(
+    module: ContextFaceModule, words: Vocabulary, adapted: LlamaCpp
+) -> None:
+    """The base alone is far from the adapted model: the test above can fail."""
+    context = Context(quote=TEXTS[0])
+    emotion = EMOTIONS[int(adapted.read(context).probabilities.argmax())]
+    _, hidden = torch_reading(module, words, context, emotion)
+    with module.language.disable_adapter():
+        _, plain = torch_reading(module, words, context, emotion)
+    assert cosine(hidden, plain) < 0.97
+
+
+@pytest.mark.parametrize("gain", [1.0, 1.35])
+def test_an_exported_head_is_the_projection(
+    module: ContextFaceModule, tmp_path: Path, gain: float
+) -> None:
+    write_head(module, gain, tmp_path / "face_head.onnx")
+    hidden = np.random.default_rng(0).normal(size=(5, 576)).astype(np.float32)
+    with torch.no_grad():
+        expected = gain * module.projection(torch.from_numpy(hidden)).numpy()
+    head = FaceHead(tmp_path / "face_head.onnx", "cpu")
+    assert head.hidden_size == 576
+    assert np.abs(head.project(hidden) - expected).max() < 1e-5
