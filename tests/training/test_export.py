@@ -33,8 +33,8 @@ def words() -> Vocabulary:
 @pytest.fixture(scope="module")
 def module(words: Vocabulary) -> ContextFaceModule:
     torch.manual_seed(0)
-    made = build(CONFIG, words).eval()
-    randomize_adapter(made, seed=1, scale=0.02)
+    made = build(CONFIG, words).float().eval()  # bfloat16 would add its own rounding
+    randomize_adapter(made, seed=1, scale=0.1)
     return made
 
 
@@ -70,7 +70,7 @@ def test_the_adapter_is_what_makes_them_agree(
     _, hidden = torch_reading(module, words, context, emotion)
     with module.language.disable_adapter():
         _, plain = torch_reading(module, words, context, emotion)
-    assert cosine(hidden, plain) < 0.97
+    assert cosine(hidden, plain) < 0.985
 
 
 @pytest.mark.parametrize("gain", [1.0, 1.35])
