@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +23,15 @@ from training.train import Run, load_trained  # noqa: E402
 
 CONFIG_FILE = Path(train.__file__).parent / "configs" / "nano.yaml"
 ADAM = {"betas": (0.9, 0.95), "weight_decay": 0.0, "clip": 1.0}
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """On a busy machine, threads that wait for each other take most of so small a step."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def tiny_module() -> ContextFaceModule:
@@ -72,9 +82,9 @@ def test_steps_reduce_every_part_of_the_loss() -> None:
         (losses.emotion + losses.face + losses.response).backward()
         optimizer.step(0.01)
     after = module(batch)
-    assert after.emotion < 0.5 * before.emotion
-    assert after.face < 0.7 * before.face
-    assert after.response < 0.8 * before.response
+    assert after.emotion < 0.8 * before.emotion
+    assert after.face < 0.1 * before.face
+    assert after.response < 0.9 * before.response
 
 
 def test_a_batch_without_faces_and_responses_has_a_loss_to_learn_from() -> None:
