@@ -20,7 +20,10 @@ class Model(Protocol):
     """
 
     device: str
-    sees: bool
+
+    @property
+    def sees(self) -> bool:
+        """Whether the image of a context reaches it."""
 
     def predict(self, context: Context) -> Prediction:
         """Answer one context."""
