@@ -143,7 +143,7 @@ def stronger_in_order(rows: list[AnnotatedContext], said: Float32Array) -> Figur
             if abs(difference) >= CLEARLY_STRONGER - 1e-9:
                 pairs += 1
                 right += (norms[a] > norms[b]) == (difference > 0)
-    return {"pairs": float(pairs), "right": right / pairs}
+    return {"pairs": float(pairs), "right": float(right / pairs)}
 
 
 def evaluate(contextface: ContextFace, part: str, texts: Path | None) -> dict[str, Figures]:
@@ -202,7 +202,7 @@ def main() -> None:
     if arguments.write:
         bundle = load_bundle(arguments.bundle)
         flat = {
-            f"{title} {name}".replace(" ", "_"): round(value, 4)
+            f"{title} {name}".replace(" ", "_"): round(float(value), 4)
             for title, figures in tables.items()
             for name, value in figures.items()
         }
