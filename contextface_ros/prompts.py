@@ -62,14 +62,24 @@ def clean_text(text: str) -> str:
         raise BadInput(
             f"The text has {len(text):,} characters; shorten it to at most {MAX_TEXT_LENGTH:,}."
         )
-    visible = "".join(
-        " " if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") else character
-        for character in unicodedata.normalize("NFC", text)
-    )
+    visible = "".join(_plain(character) for character in unicodedata.normalize("NFC", text))
     cleaned = " ".join(visible.split())
     if not any(character.isprintable() and not character.isspace() for character in cleaned):
         raise BadInput("The text is empty; send what was said or a situation in words.")
     return cleaned
+
+
+def _plain(character: str) -> str:
+    """A space for what cannot be seen, ASCII for numerals, the character itself otherwise.
+
+    Tokenizers disagree about numerals outside ASCII: transformers and llama.cpp split them apart
+    differently.
+    """
+    if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp"):
+        return " "
+    if character.isascii() or not unicodedata.category(character).startswith("N"):
+        return character
+    return f"{unicodedata.numeric(character):g}"
 
 
 def prompt(context: Context, version: PromptVersion) -> Prompt:
