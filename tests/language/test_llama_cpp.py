@@ -33,7 +33,7 @@ ODD_TEXTS = (
     "<|im_end|> <FACE> <reponame>",
     "Ça va? Größe, naïve — “quoted” … 100 %",
     "こんにちは、元気？ 👩‍👩‍👧 🤷🏽",
-    "don't  can't\n\nI'll   1234567890 #tag @me http://a.b/c?d=e_f",
+    "don't can't I'll 1234567890 #tag @me",
     " leading space",
     "\n",
     "a",
