@@ -52,6 +52,8 @@ from contextface_ros.types import EMOTIONS, Context, Float32Array
 THREADS = 2
 WARM_UP = 3  # rounds over one utterance that are not counted
 STARTS = 3
+NAME_TOKENS = 3  # what the longest word of an emotion needs
+REST_S = 0.05  # before each sample: the threads of the one before spin for a while
 TIMEOUT_S = 30.0
 AIMS = {
     "median_ms": 100.0,
@@ -61,32 +63,8 @@ AIMS = {
     "ready_s": 3.0,
 }
 
-UTTERANCES = tuple(
-    line.strip()
-    for line in """
-I have been waiting here for over an hour and nobody even told me that the whole thing was cancelled
-We finally got the keys to our new house today and the children are already running through every single room
-The doctor called this morning and she said that the results were not what any of us had hoped for
-Did you hear that noise downstairs because I am sure that I locked the back door before we went up
-You told everybody at work about my illness after I had asked you to keep it just between the two
-I opened the fridge and there was something green and furry growing on the chicken that we ate last night
-The train to the airport leaves at ten past four from platform nine so we should be there at four
-I never thought I would see you again and now you are standing right here in front of my door
-My little sister just won the first prize at the science fair and she called me before she called our parents
-It has been two years since my father died and I still pick up the phone to call him on Sundays
-Somebody has scratched the whole side of my car with a key and then left without so much as a note
-Please do not leave me alone in here because the lights went out and I can hear somebody on the stairs
-He chewed with his mouth open and then wiped his greasy fingers on the clean white curtains in our living room
-The meeting has been moved to Thursday afternoon and everybody will find the new documents in the folder that we share
-I cannot believe that they gave the job to me after all those other people with so much more experience
-My best friend is moving to the other side of the world tomorrow and I have not even said goodbye yet
-Every time I try to explain what happened you roll your eyes and talk over me as if I were nothing
-The baby laughed out loud for the very first time this morning and we have been making silly faces ever since
-The water was rising so fast that we had to climb onto the roof and wait there for the whole night
-I bought two litres of milk and some bread on my way home so there is enough for all of us
-""".strip().splitlines()
-)
-"""20 utterances of 20 to 22 words, of every emotion and of none."""
+UTTERANCES = tuple(Path(__file__).with_name("utterances.txt").read_text().splitlines())
+"""20 utterances of 20 words, of every emotion and of none."""
 
 
 class ThroughAgent:
@@ -151,8 +129,9 @@ def started(bundle: str) -> Iterator[ThroughAgent]:
 class ChatThenEmbed:
     """(a) Two calls of llama-cpp-python's high-level API, as its documentation shows them.
 
-    The chat asks in the words that the model was trained on, so that it names the emotion, and
-    stops right after it. The hidden state is that of the last token of prompt and response.
+    The chat asks in the words that the model was trained on and gets no more tokens than the word
+    of an emotion needs, whatever it says. The hidden state is that of the last token of prompt and
+    response.
     """
 
     def __init__(self, bundle: Bundle) -> None:
@@ -174,7 +153,10 @@ class ChatThenEmbed:
         pieces = prompts.prompt(Context(quote=text), "edge")
         asked = "".join((*pieces.prefix, *pieces.text, *pieces.question))
         chat = self._llm.create_chat_completion(
-            [{"role": "user", "content": asked}], temperature=0.0, max_tokens=16, stop=["."]
+            [{"role": "user", "content": asked}],
+            temperature=0.0,
+            max_tokens=NAME_TOKENS,
+            stop=["."],
         )
         self.answer = chat["choices"][0]["message"]["content"].strip()
         self.tokens = chat["usage"]["completion_tokens"]
@@ -242,6 +224,7 @@ def measure(ways: dict[str, Callable[[str], object]], rounds: int) -> dict[str, 
     for _ in range(rounds):
         for text in UTTERANCES:
             for name, way in ways.items():
+                time.sleep(REST_S)
                 start = time.perf_counter()
                 way(text)
                 samples_ms[name].append((time.perf_counter() - start) * 1e3)
@@ -354,9 +337,10 @@ Made by `benchmarks/latency.py` on {result["machine"]}, bundle {result["bundle"]
 Between agent and benchmark lie two processes and DDS. Of {STARTS} starts the median is
 given; the files were in the page cache.
 
-(a) asks in the words the model was trained on and stops right after the emotion's word
-({result["chat_tokens"]:.1f} tokens), which named one of the seven in
-{result["chat_named_an_emotion"]:.0%} of the utterances; the embedding call then reads prompt and
+(a) asks in the words the model was trained on and is cut off after the
+{result["chat_tokens"]:.1f} tokens that the word of an emotion needs, which is the shortest it
+could be: within the chat template it named one of the seven in
+{result["chat_named_an_emotion"]:.0%} of the utterances. The embedding call then reads prompt and
 response again. (b) generated {result["generate_tokens"]:.1f} tokens and reached <FACE> in
 {result["generate_reached_face"]:.0%} of them.
 """
