@@ -25,6 +25,7 @@ import numpy as np
 
 from contextface_ros import prompts
 from contextface_ros.errors import Aborted, BadBundle, BadInput
+from contextface_ros.language.fast_weights import fast_weights
 from contextface_ros.language.protocol import Reading
 from contextface_ros.types import EMOTIONS, Context, Float32Array
 
@@ -165,12 +166,20 @@ class LlamaCpp:
                 "build it with CMAKE_ARGS=-DGGML_CUDA=on, or use device auto"
             )
         model = llama_cpp.llama_model_default_params()
-        model.n_gpu_layers = _GPU_LAYERS_ALL if has_gpu and gpu != "cpu" else 0
+        on_gpu = has_gpu and gpu != "cpu"
+        model.n_gpu_layers = _GPU_LAYERS_ALL if on_gpu else 0
+        base = base if on_gpu else fast_weights(base, threads)
         self._model = llama_cpp.llama_model_load_from_file(str(base).encode(), model)
         if not self._model:
             raise BadBundle(f"llama.cpp cannot load {base}: get the file again.")
+        self._vocab = llama_cpp.llama_model_get_vocab(self._model)
+        self._vocabulary_size = llama_cpp.llama_vocab_n_tokens(self._vocab)
+        # SentencePiece vocabularies put a space before a text of their own accord.
+        self._adds_space = llama_cpp.llama_vocab_type(self._vocab) == llama_cpp.LLAMA_VOCAB_TYPE_SPM
         context = llama_cpp.llama_context_default_params()
         context.n_ctx = context.n_batch = N_CTX
+        # Each output has room for the logits of a whole vocabulary, so no more than are needed.
+        context.n_outputs_max = MAX_SEQUENCES * self._tail_room()
         context.n_seq_max = MAX_SEQUENCES + 1
         context.kv_unified = True  # the prefix is in memory once, whatever reads it
         context.n_threads = context.n_threads_batch = threads
@@ -180,12 +189,8 @@ class LlamaCpp:
         self._context = llama_cpp.llama_init_from_model(self._model, context)
         if not self._context:
             raise BadBundle(f"llama.cpp cannot make a context for {base}: free some memory.")
-        self._vocab = llama_cpp.llama_model_get_vocab(self._model)
-        self._vocabulary_size = llama_cpp.llama_vocab_n_tokens(self._vocab)
         self._memory = llama_cpp.llama_get_memory(self._context)
         self._batch = llama_cpp.llama_batch_init(N_CTX, 0, 1)
-        # SentencePiece vocabularies put a space before a text of their own accord.
-        self._adds_space = llama_cpp.llama_vocab_type(self._vocab) == llama_cpp.LLAMA_VOCAB_TYPE_SPM
 
     def _prefix_tokens(self) -> list[int]:
         bos = llama_cpp.llama_vocab_bos(self._vocab)

@@ -177,7 +177,7 @@ def test_smollm2_reads_as_transformers_does(language: LlamaCpp, readings: list[R
     for text, reading in zip(TEXTS, readings, strict=True):
         emotion = EMOTIONS[int(reading.probabilities.argmax())]
         probabilities, hidden = torch_reading(module, words, Context(quote=text), emotion)
-        assert np.abs(reading.probabilities - probabilities).max() < 0.05
+        assert np.abs(reading.probabilities - probabilities).max() < 0.1
         assert cosine(reading.hidden_state, hidden) >= 0.99
 
 
