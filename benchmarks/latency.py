@@ -71,7 +71,8 @@ class ThroughAgent:
     """The agent as its own process, spoken to over DDS. Closed by `started`."""
 
     def __init__(self, bundle: str, namespace: str) -> None:
-        (spec,) = bringup.describe(bringup.Options(model=bundle, namespace=namespace))
+        options = bringup.Options(model=bundle, namespace=namespace, face=False)
+        (spec,) = bringup.describe(options)
         self.node = Node("latency", namespace=namespace, use_global_arguments=False)
         self._speech = self.node.create_publisher(String, "speech", qos.UTTERANCE)
         self.node.create_subscription(Expression, "expression", self._hear, qos.LAST_ANSWER)

@@ -52,6 +52,7 @@ class Options:
     camera: str = _option(
         "", "what the camera node plays: a device (0), a video file, a folder of pictures"
     )
+    face: bool = _option(True, "whether to play the face: 60 poses a second on face/blendshapes")
     viewer: bool = _option(False, "whether to show the face in a browser, at http://127.0.0.1:8765")
     namespace: str = _option("", "namespace of all nodes and topics, such as robot1")
     params_file: str = _option("", "YAML file with parameters, in place of config/agent.yaml")
@@ -120,6 +121,8 @@ def _executable(share: Path, name: str) -> Path:
 def describe(options: Options) -> list[NodeSpec]:
     """The processes to start, in order."""
     specs = [_spec("agent", options, {"bundle": options.model} if options.model else {}, True)]
+    if options.face:
+        specs.append(_spec("face_player", options, {}, False))
     if options.camera:
         specs.append(_spec("camera", options, {"source": options.camera}, False))
     if options.viewer:

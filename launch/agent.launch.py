@@ -1,4 +1,4 @@
-"""Starts the agent, and a camera or viewer if asked for, and brings the agent to active.
+"""Starts the agent and the face, a camera or viewer if asked for, and brings the agent to active.
 
     ros2 launch contextface_ros agent.launch.py model:=nano camera:=0
 

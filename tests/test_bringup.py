@@ -26,10 +26,16 @@ RESPAWN_S = 5.0
 """Time after which an agent that was killed is active again."""
 
 
-def test_only_the_agent_is_started_without_further_wishes() -> None:
-    (agent,) = bringup.describe(Options())
+def test_agent_and_face_are_started_without_further_wishes() -> None:
+    agent, face = bringup.describe(Options())
     assert (agent.name, agent.path, agent.managed) == ("agent", "/agent", True)
+    assert (face.name, face.path, face.managed) == ("face_player", "/face_player", False)
     assert "-p" not in agent.ros_arguments, "nothing overrides the params file"
+
+
+def test_the_face_can_be_left_out() -> None:
+    (agent,) = bringup.describe(Options(face=False))
+    assert agent.name == "agent"
 
 
 def test_what_is_asked_for_is_started_and_connected() -> None:
@@ -42,9 +48,10 @@ def test_what_is_asked_for_is_started_and_connected() -> None:
         image="/eye/image",
     )
     specs = bringup.describe(options)
-    assert [spec.path for spec in specs] == ["/robot1/agent", "/robot1/camera", "/robot1/viewer"]
-    assert [spec.managed for spec in specs] == [True, False, False]
-    agent, camera, _ = specs
+    names = ["agent", "face_player", "camera", "viewer"]
+    assert [spec.path for spec in specs] == [f"/robot1/{name}" for name in names]
+    assert [spec.managed for spec in specs] == [True, False, False, False]
+    agent, _, camera, _ = specs
     for spec in specs:
         text = shlex.join(spec.ros_arguments)
         assert "__ns:=/robot1" in text

@@ -27,6 +27,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 
 from contextface_ros.errors import Aborted, BadInput, ContextFaceError
+from contextface_ros.face.attitude import Attention
 from contextface_ros.msg import Emotion as EmotionMsg
 from contextface_ros.msg import Expression as ExpressionMsg
 from contextface_ros.nodes import convert, diagnostics, process, qos
@@ -62,7 +63,8 @@ class Outputs:
         self._node = node
         self._emotion = node.create_publisher(EmotionMsg, "emotion", qos.LAST_ANSWER)
         self._expression = node.create_publisher(ExpressionMsg, "expression", qos.LAST_ANSWER)
-        self._publishers = [self._emotion, self._expression]
+        self._attention = node.create_publisher(String, "attention", qos.LAST_WISH)
+        self._publishers = [self._emotion, self._expression, self._attention]
         try:
             from hri_msgs.msg import Expression as HriExpression
         except ImportError:  # optional
@@ -75,12 +77,16 @@ class Outputs:
     def publish(
         self, emotion: EmotionMsg, expression: ExpressionMsg, prediction: Prediction
     ) -> None:
-        """Publish one answer."""
-        self._expression.publish(expression)
+        """Publish one answer; the emotion first, so that its face is known when it comes."""
         self._emotion.publish(emotion)
+        self._expression.publish(expression)
         if self._hri_type is not None:
             stamp = emotion.header.stamp
             self._hri.publish(convert.hri_expression(prediction, stamp, self._hri_type))
+
+    def attend(self, attention: Attention) -> None:
+        """Tell the face what the agent is about."""
+        self._attention.publish(String(data=attention.value))
 
     def close(self) -> None:
         """Take the topics off the graph."""
@@ -324,6 +330,7 @@ class Agent(LifecycleNode):
         try:
             look = partial(self._look, context, frame, inputs.region)
             answer = model.ask(look, droppable=droppable)
+            outputs.attend(Attention.THINKING)
             prediction = convert.check(await self._completed(answer))
             if self._inputs is not inputs:
                 raise Aborted  # answered, but too late
@@ -343,6 +350,9 @@ class Agent(LifecycleNode):
             self._tally.failed += 1
             self.get_logger().error(traceback.format_exc())
             raise ContextFaceError(f"the model failed ({error!r})") from error
+        finally:
+            if not self._awaited and self._outputs is outputs:
+                outputs.attend(Attention.IDLE)
         self._tally.answered += 1
         self._tally.used_image = prediction.used_image
         self._tally.latency_ms.append((time.monotonic() - received_s) * 1e3)

@@ -8,7 +8,6 @@ parameters. A source that is lost is opened again, once a second, until it is ba
 
 from __future__ import annotations
 
-import math
 import os
 import threading
 import time
@@ -24,6 +23,7 @@ from std_msgs.msg import Header
 
 from contextface_ros.errors import BadInput
 from contextface_ros.nodes import process
+from contextface_ros.nodes.pace import next_deadline
 from contextface_ros.nodes.parameters import CameraParameters, NodeParameters
 from contextface_ros.types import UInt8Array
 from contextface_ros.vision.sources import FrameSource, SourceLost, is_live, open_source
@@ -166,19 +166,6 @@ def message(frame: UInt8Array, settings: CameraParameters, stamp: Time) -> Image
         step=3 * width,
         data=data,
     )
-
-
-def next_deadline(due_s: float, period_s: float, now_s: float) -> float:
-    """The deadline after `due_s`, whole periods later: what was missed is left out, not caught up.
-
-    Args:
-        due_s: the deadline that was just met, or missed.
-        period_s: from one deadline to the next; 0 for frames that are due at any time.
-        now_s: the time.
-    """
-    if period_s == 0:
-        return now_s
-    return due_s + period_s * max(1, math.ceil((now_s - due_s) / period_s))
 
 
 def main() -> int:

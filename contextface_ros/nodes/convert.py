@@ -12,7 +12,7 @@ from std_msgs.msg import Header
 from contextface_ros.errors import ContextFaceError
 from contextface_ros.msg import Emotion as EmotionMsg
 from contextface_ros.msg import Expression as ExpressionMsg
-from contextface_ros.types import Context, Emotion, Prediction, UInt8Array
+from contextface_ros.types import Context, Emotion, Expression, Prediction, UInt8Array
 from contextface_ros.vision.image import check_compressed, check_raw, decode_compressed, decode_raw
 
 HRI_EXPRESSION = {
@@ -100,6 +100,16 @@ def expression(prediction: Prediction, stamp: Time, frame_id: str) -> Expression
         expression=face.coefficients.astype(np.float32),
         jaw_pose=face.jaw_pose.astype(np.float32),
         intensity=float(face.intensity),
+    )
+
+
+def face(message: ExpressionMsg) -> Expression:
+    """The face of a message. Nothing in it is checked."""
+    return Expression(
+        basis=message.basis,
+        coefficients=np.asarray(message.expression, dtype=np.float32),
+        jaw_pose=np.asarray(message.jaw_pose, dtype=np.float32),
+        intensity=float(message.intensity),
     )
 
 

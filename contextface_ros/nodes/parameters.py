@@ -182,6 +182,68 @@ class ViewerParameters:
     )
 
 
+@dataclass(frozen=True)
+class FacePlayerParameters:
+    """Parameters of the node `face_player`."""
+
+    rate_hz: float = parameter(60.0, "Poses a second.", minimum=1.0, maximum=240.0)
+    gain: float = parameter(
+        1.0,
+        "Factor on the weights of a face that is asked for, from the next one on.",
+        minimum=0.0,
+        maximum=2.0,
+        live=True,
+    )
+    speed: float = parameter(
+        1.0, "How fast faces come and go: 2 is twice as fast.", minimum=0.2, maximum=5.0, live=True
+    )
+    hold: float = parameter(
+        1.0,
+        "Factor on the time that a face stays before it fades, which depends on its emotion.",
+        minimum=0.0,
+        maximum=1000.0,
+        live=True,
+    )
+    hysteresis_s: float = parameter(
+        1.5,
+        "Seconds for which an emotion that comes back has to be asked for, uncontradicted, before"
+        " it is shown again. Keeps labels that alternate from making the face flicker.",
+        minimum=0.0,
+        maximum=60.0,
+        live=True,
+    )
+    idle: bool = parameter(
+        True, "Whether the face breathes, blinks and looks about of its own accord.", live=True
+    )
+    mask: str = parameter(
+        "",
+        "Regions that are lent to another animator, with commas between: brows, eyes, mouth, jaw."
+        " The topic `face/mask` adds to them.",
+        live=True,
+    )
+    max_age_s: float = parameter(
+        10.0,
+        "Seconds by which the stamp of an expression may be old; an older one is not shown.",
+        minimum=0.1,
+        maximum=86400.0,
+        live=True,
+    )
+    attention_max_age_s: float = parameter(
+        10.0,
+        "Seconds after which the face no longer listens or thinks, if nothing is heard on"
+        " `attention`.",
+        minimum=0.1,
+        maximum=86400.0,
+        live=True,
+    )
+    seed: int = parameter(
+        0,
+        "Seed of blinks and glances. 0 takes another one at each start.",
+        minimum=0,
+        maximum=2147483647,
+    )
+
+
 class NodeParameters(Generic[P]):
     """The fields of `cls`, declared as parameters of `node`.
 

@@ -26,6 +26,12 @@ REGION = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
 UTTERANCE = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
 """Speech and situations: each is delivered. The agent's own queue decides what is dropped."""
 
+LAST_WISH = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
+"""What the face is to attend to, and lend: the last one counts, until the next."""
+
+POSE = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
+"""The face at 60 Hz: only the newest counts, and whatever a subscriber asks for can be had."""
+
 LAST_ANSWER = QoSProfile(
     depth=1,
     reliability=ReliabilityPolicy.RELIABLE,
