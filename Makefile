@@ -41,10 +41,10 @@ $(DONE)/packages: $(DONE)/llama $(LISTS:%=requirements/%.txt) requirements/data.
 
 setup-train: setup $(DONE)/train  ## add what training needs; TORCH_INDEX=URL picks another index for torch
 
-$(DONE)/train: $(DONE)/packages requirements/train.txt requirements/flame.txt
+$(DONE)/train: $(DONE)/packages requirements/train.txt requirements/augment.txt requirements/flame.txt
 	@echo "[train] torch and the training stack"
 	@$(PIP) $(TORCH_INDEX:%=--index-url %) "$$(sed -n 's/^\(torch=[^ ]*\).*/\1/p' requirements/train.txt)"
-	@$(PIP) -r requirements/train.txt -r requirements/flame.txt
+	@$(PIP) -r requirements/train.txt -r requirements/augment.txt -r requirements/flame.txt
 	@touch $@
 
 build: $(BUILD)/Makefile  ## build the interfaces, install the package into .venv (again: a second)
