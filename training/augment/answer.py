@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from enum import Enum
 
-from training.augment.prompt import MAX_WORDS, SCHEMA
+from training.augment.prompt import MAX_WORDS, QUESTION, SCHEMA
 
 
 class Stop(str, Enum):
@@ -49,9 +49,13 @@ class Reject(str, Enum):
     WRONG_FIELDS = "wrong fields"
     EMPTY = "empty text"
     TOO_LONG = "too long"
+    ECHO = "repeats the question"
     LEAKED = "emotion word leaked"
     FAILED = "request failed"
     NOT_ASKED = "not asked yet"
+
+
+_ECHO_WORDS = 4  # shorter runs of words are anybody's
 
 
 @dataclass(frozen=True)
@@ -104,9 +108,15 @@ def _judge_texts(situation: str, quote: str) -> WrittenContext | Reject:
             return Reject.EMPTY
         if len(text.split()) > MAX_WORDS:
             return Reject.TOO_LONG
+        if len(text.split()) >= _ECHO_WORDS and _plain(text) in _plain(QUESTION):
+            return Reject.ECHO
     if EMOTION_WORDS.search(situation) or EMOTION_WORDS.search(quote):
         return Reject.LEAKED
     return WrittenContext(situation, quote)
+
+
+def _plain(text: str) -> str:
+    return " ".join(re.findall(r"\w+", text.lower()))
 
 
 def _is_unicode(text: str) -> bool:

@@ -61,7 +61,7 @@ class Batches:
                 continue
             sending = Sending(uuid.uuid4().hex, self._run.spec.name, time.time(), boxes)
             self._run.journal.sending(sending)
-            # Never repeated blindly: a batch whose reply was lost may be at work, and find_lost knows.
+            # Not repeated blindly: a batch whose reply was lost may be at work; find_lost knows.
             once = self._client.with_options(max_retries=0)
             batch = once.messages.batches.create(requests=requests)
             self._run.journal.sent(sending.token, batch.id)

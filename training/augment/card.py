@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from contextface_ros.errors import BadInput
+from contextface_ros.errors import BadInput, MissingDependency
 from contextface_ros.types import EMOTIONS, Emotion
-from training.augment.answer import Reject, WrittenContext
+from training.augment.answer import Reject
 from training.augment.cost import Price, Tally
 from training.augment.prompt import PROMPT_VERSION, SYSTEM, Request
 from training.augment.run import Run, Verdict
@@ -90,6 +90,7 @@ def write_card(folder: Path, summary: Summary) -> None:
 
     Raises:
         BadInput: it cannot be written.
+        MissingDependency: matplotlib is not installed.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -209,7 +210,10 @@ def _table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
 
 
 def _plots(folder: Path, summary: Summary) -> None:
-    from matplotlib.figure import Figure
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingDependency("pip install -r requirements/augment.txt") from error
 
     def plot(name: str) -> tuple[Figure, Axes]:
         figure = Figure(figsize=(7, 3.2), layout="constrained", dpi=120)
@@ -239,8 +243,3 @@ def _plots(folder: Path, summary: Summary) -> None:
     axes.set_ylabel("annotations")
     axes.legend()
     figure.savefig(folder / "words.png")
-
-
-def is_written(verdict: Verdict) -> bool:
-    """Whether an image has a context."""
-    return isinstance(verdict.result, WrittenContext)

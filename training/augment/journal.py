@@ -32,6 +32,8 @@ from training.augment.answer import Answer, Stop
 RESERVE_BYTES = 1 << 20
 """Room kept free for the answers that are under way when the disk is full."""
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
 Box = tuple[int, int, int, int]
 
 
@@ -124,14 +126,24 @@ class Journal:
         self._reserve = file.with_name(file.name + ".reserve")
         try:
             self._descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-            self._lock()
+        except OSError as error:
+            raise BadInput(f"{file} cannot be written: {error.strerror}") from error
+        try:
+            self._begin()
+        except BadInput:
+            os.close(self._descriptor)
+            raise
+
+    def _begin(self) -> None:
+        self._lock()
+        try:
             self._read()
             _fill(self._reserve)
         except OSError as error:
-            if error.errno == errno.ENOSPC:
-                self._reserve.unlink(missing_ok=True)
-                raise DiskFull(f"{file}: the disk is full: free some space first") from error
-            raise BadInput(f"{file} cannot be written: {error.strerror}") from error
+            if error.errno not in _FULL:
+                raise BadInput(f"{self._file} cannot be written: {error.strerror}") from error
+            self._reserve.unlink(missing_ok=True)
+            raise DiskFull(f"{self._file}: the disk is full: free some space first") from error
 
     def add(self, entry: Entry) -> None:
         """Write an outcome down.
@@ -146,7 +158,8 @@ class Journal:
         """Write down that a batch is about to be handed in. Raises DiskFull."""
         self.open_batches[sending.token] = sending
         boxes = {digest: box and list(box) for digest, box in sending.boxes.items()}
-        self._append({"event": "sending", "token": sending.token, "at": sending.at, "boxes": boxes})
+        event = {"event": "sending", "token": sending.token, "annotator": sending.annotator}
+        self._append(event | {"at": sending.at, "boxes": boxes})
 
     def sent(self, token: str, batch: str) -> None:
         """Write down what a batch is called at the service. Raises DiskFull."""
@@ -219,7 +232,7 @@ class Journal:
         try:
             self._write(line)
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            if error.errno not in _FULL:
                 raise BadInput(f"{self._file} cannot be written: {error.strerror}") from error
             self._reserve.unlink(missing_ok=True)
             os.ftruncate(self._descriptor, size)  # half a line may be there

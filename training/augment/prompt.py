@@ -30,11 +30,17 @@ _PERSONS = {
     "unseen": "Think of a photograph, which you cannot see, of a person who feels {feeling}.",
 }
 
-_QUESTION = """{person} Invent what may just have happened, so that it fits the place, the people,
+_VISIBLE = {
+    "boxed": "false if there is no person whose face can be seen at least in part, else true",
+    "whole": "false if there is no person whose face can be seen at least in part, else true",
+    "unseen": "true",
+}
+
+QUESTION = """{person} Invent what may just have happened, so that it fits the place, the people,
 the posture and that feeling, and then what the person says at this moment.
 
 Answer with a JSON object:
-- person_visible: false if there is no person whose face can be seen at least in part, else true.
+- person_visible: {visible}.
 - situation: one or two sentences in the third person about what happens to or around the person,
   with a concrete reason for the feeling. At most 50 words.
 - quote: what the person says aloud right now, as people talk. At most 30 words.
@@ -67,7 +73,7 @@ SCHEMA: dict[str, Any] = {
 
 def _version() -> str:
     """A number, and a hash of all that is asked: an edited prompt is another prompt."""
-    asked = [SYSTEM, _PERSONS, _QUESTION, list(_FEELINGS.values()), SCHEMA]
+    asked = [SYSTEM, _PERSONS, _VISIBLE, QUESTION, list(_FEELINGS.values()), SCHEMA]
     return f"1-{hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:8]}"
 
 
@@ -93,4 +99,4 @@ class Request:
         """The question in words."""
         seen = "unseen" if self.jpeg is None else "boxed" if self.boxed else "whole"
         person = _PERSONS[seen].format(feeling=_FEELINGS[self.emotion])
-        return _QUESTION.format(person=person)
+        return QUESTION.format(person=person, visible=_VISIBLE[seen])

@@ -102,6 +102,7 @@ def _connect(ray: Any, address: str) -> None:
     import training
 
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # it warns of its own making
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody else need know
     # The workers get this very code with the job.
     modules = [str(Path(module.__path__[0]).resolve()) for module in (contextface_ros, training)]
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pytest
 from contextface_ros.vision.image import decode_compressed
 from contextface_ros.vision.sources import DEMO_FOLDER
 from tests.training.augment.endpoint import Endpoint, serve
+from training.augment.journal import RESERVE_BYTES
 
 
 @pytest.fixture
@@ -40,3 +43,23 @@ def make_images(tmp_path: Path) -> Callable[..., Path]:
         return folder
 
     return make
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real file system with room for a journal's reserve and a little more."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    size = f"size={RESERVE_BYTES + (1 << 14)}"
+    mount = ["mount", "-t", "tmpfs", "-o", size, "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
+        pytest.skip("a small file system cannot be mounted here: that needs root")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def give_room(disk: Path) -> None:
+    """What a user does who frees some space."""
+    subprocess.run(["mount", "-o", "remount,size=32m", str(disk)], check=True)
