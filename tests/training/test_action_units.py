@@ -8,7 +8,7 @@ import pytest
 
 from contextface_ros.errors import BadInput
 from contextface_ros.face.blendshapes import ACTION_UNITS
-from training.data.action_units import read_openface, read_pyfeat
+from training.data.action_units import PyfeatFile, read_openface
 
 OPENFACE_UNITS = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 45)
 PYFEAT_UNITS = (1, 2, 4, 5, 6, 7, 9, 10, 11, 12, 14, 15, 17, 20, 23, 24, 25, 26, 28, 43)
@@ -60,11 +60,20 @@ def test_the_surest_of_several_faces_counts(tmp_path: Path) -> None:
 def test_pyfeat_goes_from_0_to_1(tmp_path: Path) -> None:
     rows = ({"AU12": 0.5, "AU11": 0.9}, {"AU12": 0.25, "input": "/data/train/Happy/0002.png"})
     file = written(tmp_path, pyfeat(*rows))
-    first, second = (read_pyfeat(file, f"Happy/000{n}.png") for n in (1, 2))
+    first, second = (PyfeatFile(file).units(f"Happy/000{n}.png") for n in (1, 2))
     assert first["AU12"] == 0.5 and second["AU12"] == 0.25
     assert "AU11" not in first and set(first) <= set(ACTION_UNITS)
     with pytest.raises(BadInput, match=r"has no row for Sad/0001\.png"):
-        read_pyfeat(file, "Sad/0001.png")
+        PyfeatFile(file).units("Sad/0001.png")
+
+
+def test_pyfeat_may_name_an_image_alone(tmp_path: Path) -> None:
+    file = PyfeatFile(
+        written(tmp_path, pyfeat({"input": "0001.png"}, {"input": "a\\\\b\\\\c.png"}))
+    )
+    assert file.units("Happy/0001.png") and file.units("b/c.png")
+    with pytest.raises(BadInput, match=r"no row for x/c\.png"):
+        file.units("x/c.png")
 
 
 @pytest.mark.parametrize(
@@ -107,7 +116,7 @@ def test_a_bad_row_of_openface_is_refused(tmp_path: Path, text: str, said: str) 
 )
 def test_a_bad_row_of_pyfeat_is_refused(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(BadInput) as caught:
-        read_pyfeat(written(tmp_path, text), "Happy/0001.png")
+        PyfeatFile(written(tmp_path, text)).units("Happy/0001.png")
     assert said in str(caught.value)
 
 

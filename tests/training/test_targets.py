@@ -12,7 +12,7 @@ from contextface_ros.errors import BadInput
 from contextface_ros.face.blendshapes import action_units_to_blendshapes
 from contextface_ros.face.open_head import OpenHead
 from training.data.annotations import TargetFile, TargetKind
-from training.data.targets import find_target, read_code, read_target
+from training.data.targets import Targets, find_target, read_code
 from training.metrics import frechet, l2
 
 FLAT_KINDS = (TargetKind.EMOCA, TargetKind.DECA)
@@ -105,7 +105,7 @@ def test_no_code_has_a_number_that_is_none(
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"absent\.npy"):
-        read_target(tmp_path, TargetFile("absent.npy", TargetKind.INFERNO), "a.png")
+        Targets(tmp_path).read(TargetFile("absent.npy", TargetKind.INFERNO), "a.png")
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_the_file_of_an_image_is_found(tmp_path: Path, name: str, kind: TargetKi
 
 def test_action_units_take_the_open_route(tmp_path: Path) -> None:
     (tmp_path / "face.json").write_text('{"AU12": 0.8, "AU6": 0.5}')
-    target = read_target(tmp_path, TargetFile("face.json", TargetKind.ACTION_UNITS), "a.png")
+    target = Targets(tmp_path).read(TargetFile("face.json", TargetKind.ACTION_UNITS), "a.png")
     weights = action_units_to_blendshapes({"AU12": 0.8, "AU6": 0.5})
     assert target.basis == "open-1"
     assert np.array_equal(target.coefficients, OpenHead.load().encode(weights))
@@ -145,4 +145,4 @@ def test_action_units_take_the_open_route(tmp_path: Path) -> None:
 def test_bad_action_units_are_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "face.json").write_text(text)
     with pytest.raises(BadInput, match=r"face\.json"):
-        read_target(tmp_path, TargetFile("face.json", TargetKind.ACTION_UNITS), "a.png")
+        Targets(tmp_path).read(TargetFile("face.json", TargetKind.ACTION_UNITS), "a.png")

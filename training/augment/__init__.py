@@ -8,7 +8,7 @@ answer.py     the answer -> a context, or the reason why not
 journal.py    what was paid for, on disk before anything else happens
 ask.py        the loop over all of it, here; ray_data.py on many machines
 cost.py       what it will cost, and what it did
-card.py       the data card
+output.py     the journal -> the annotations; card.py writes the data card
 
-python -m training.augment FOLDER --out OUT.jsonl --annotator anthropic --model MODEL
+Run as `python -m training.augment FOLDER --out OUT.jsonl --annotator anthropic --model MODEL`.
 """

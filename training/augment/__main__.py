@@ -20,19 +20,18 @@ from pathlib import Path
 from contextface_ros.console import console
 from contextface_ros.errors import BadInput, ContextFaceError
 from training.augment.annotator import STRUCTURES, AnnotatorSpec
-from training.augment.answer import Reject, WrittenContext
+from training.augment.answer import Reject
 from training.augment.anthropic_batches import ask_in_batches, check_batches
 from training.augment.ask import Outcome
-from training.augment.card import Faces, Summary, write_card
-from training.augment.cost import Price, estimate, find_price, tally
+from training.augment.card import Summary
+from training.augment.cost import Price, estimate, find_price
 from training.augment.folder import read_folder
 from training.augment.journal import Entry, Journal
-from training.augment.prompt import PROMPT_VERSION
+from training.augment.output import card_folder, write_output
 from training.augment.ray_data import ask_with_ray
-from training.augment.run import Run, Verdict, ask_here
+from training.augment.run import Run, ask_here
 from training.augment.sight import NOTHING, Sight
-from training.data.annotations import Annotation, TargetFile, TargetKind, write_annotations
-from training.data.targets import find_target, read_target
+from training.data.annotations import TargetKind
 
 UNFINISHED = 3
 """Exit code of a run that left images unasked or requests failed: the same command goes on."""
@@ -50,9 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _augment(args: argparse.Namespace) -> int:
     spec = _spec(args)
-    folder = read_folder(args.folder, args.skip)
     price = find_price(spec.name, tuple(args.price) if args.price else None)
     _check_out(args.out)
+    folder = read_folder(args.folder, args.skip)
     with Journal(args.out.with_name(f"{args.out.name}.journal")) as journal:
         run = Run(folder, args.detector, spec, journal, [Reject(name) for name in args.again])
         if not _announce(run, args, price):
@@ -65,7 +64,9 @@ def _augment(args: argparse.Namespace) -> int:
             run.stopped = str(error)
         if run.stopped and not run.answers():
             raise BadInput(run.stopped)
-        summary = _write(run, args, price)  # whatever happened, what is paid for can be used
+        # Whatever happened, what is paid for can be used.
+        kind = TargetKind(args.target_kind)
+        summary = write_output(run, args.out, price, args.targets, kind)
     return _report(run, args.out, summary)
 
 
@@ -154,67 +155,6 @@ def _ask(run: Run, args: argparse.Namespace) -> None:
             ask_here(run, args.longest_side, args.concurrency)
 
 
-def _write(run: Run, args: argparse.Namespace, price: Price | None) -> Summary:
-    """The annotations and the card, from the journal. Raises BadInput."""
-    verdicts = list(run.verdicts())
-    annotations, faces = _annotations(run, verdicts, args.targets, args.target_kind)
-    summary = Summary(run, verdicts, annotations, faces, tally(run.answers(), price), price)
-    try:
-        write_annotations(args.out, annotations)
-        write_card(args.out.with_suffix(".card"), summary)
-    except BadInput as error:
-        raise BadInput(f"{run.stopped or error}. What was answered is in the journal.") from error
-    return summary
-
-
-def _annotations(
-    run: Run, verdicts: Sequence[Verdict], targets: Path | None, kind: str
-) -> tuple[list[Annotation], Faces | None]:
-    annotations = []
-    missing = 0
-    bad = []
-    for verdict in verdicts:
-        if not isinstance(verdict.result, WrittenContext) or verdict.entry is None:
-            continue
-        target = None
-        if targets is not None:
-            try:
-                target = _target(targets, TargetKind(kind), verdict.image.name)
-                missing += target is None
-            except BadInput as error:
-                bad.append((verdict.image.name, str(error)))
-        annotations.append(_annotation(run, verdict.result, verdict, target))
-    if targets is None:
-        return annotations, None
-    found = sum(annotation.target is not None for annotation in annotations)
-    return annotations, Faces(found, missing, tuple(bad))
-
-
-def _target(folder: Path, kind: TargetKind, image: str) -> TargetFile | None:
-    """The target of an image, read once to see that it can be. Raises BadInput."""
-    target = find_target(folder, kind, image)
-    if target is not None:
-        read_target(folder, target, image)
-    return target
-
-
-def _annotation(
-    run: Run, context: WrittenContext, verdict: Verdict, target: TargetFile | None
-) -> Annotation:
-    assert verdict.entry is not None
-    return Annotation(
-        image=verdict.image.name,
-        image_sha256=verdict.image.sha256,
-        emotion=verdict.image.emotion,
-        situation=context.situation,
-        quote=context.quote,
-        box=verdict.entry.box,
-        target=target,
-        annotator=run.spec.name,
-        prompt_version=PROMPT_VERSION,
-    )
-
-
 def _report(run: Run, out: Path, summary: Summary) -> int:
     terminal = console(stderr=True)
     terminal.soft_wrap = True
@@ -223,7 +163,7 @@ def _report(run: Run, out: Path, summary: Summary) -> int:
     if rejects:
         terminal.print(f"left out: {rejects}")
     terminal.print(f"so far: {summary.cost.words}")
-    terminal.print(f"data card: {out.with_suffix('.card') / 'card.md'}")
+    terminal.print(f"data card: {card_folder(out) / 'card.md'}")
     if run.stopped:
         raise BadInput(f"stopped: {run.stopped}. What was answered is kept.")
     unfinished = summary.rejects[Reject.FAILED] + summary.rejects[Reject.NOT_ASKED]

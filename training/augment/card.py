@@ -212,6 +212,7 @@ def _table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
 def _plots(folder: Path, summary: Summary) -> None:
     try:
         from matplotlib.figure import Figure
+        from matplotlib.ticker import MaxNLocator
     except ImportError as error:
         raise MissingDependency("pip install -r requirements/augment.txt") from error
 
@@ -225,21 +226,24 @@ def _plots(folder: Path, summary: Summary) -> None:
     images, written = zip(*counts.values(), strict=True)
     axes.bar(names, images, color="lightgrey", label="images")
     axes.bar(names, written, width=0.5, color="tab:blue", label="annotations")
+    axes.set_title("Images and annotations by class")
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend()
     figure.savefig(folder / "classes.png")
 
     figure, axes = plot("rejects")
     rejects = summary.rejects.most_common()
     bars = axes.barh([reason.value for reason, _ in rejects], [count for _, count in rejects])
-    axes.bar_label(bars)
-    axes.invert_yaxis()
-    axes.set_xlabel("images without an annotation")
+    axes.bar_label(bars, padding=3)
+    axes.set_ylim(max(len(rejects), 4) - 0.5, -0.5)
+    axes.set_title("Images without an annotation, by reason")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.savefig(folder / "rejects.png")
 
     figure, axes = plot("words")
     words = _words(summary.annotations)
     axes.hist(list(words.values()), bins=range(0, 80, 5), label=list(words))
-    axes.set_xlabel("words")
+    axes.set_title("Words of a text")
     axes.set_ylabel("annotations")
     axes.legend()
     figure.savefig(folder / "words.png")

@@ -134,7 +134,7 @@ def _outcomes(
         }
         for image in todo
     ]
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     ray.data.DataContext.get_current().enable_progress_bars = False  # there is one already
     # A block is what comes back at once, and so what a killed run can lose: as small as can be.
     blocks = -(-len(rows) // concurrency)

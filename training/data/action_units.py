@@ -82,28 +82,41 @@ def read_openface(file: Path) -> dict[str, float]:
     return _units(max(rows, key=lambda row: _number(row, OPENFACE.confidence)), OPENFACE)
 
 
-def read_pyfeat(file: Path, image: str) -> dict[str, float]:
-    """The action units of the surest face that py-feat found in an image.
+class PyfeatFile:
+    """A CSV file of py-feat, of one image or of many; read once."""
 
-    Args:
-        file: a CSV file of one image or of many.
-        image: path of the image below the folder of the images; the column `input` of a row ends
-            with it, or is its name alone.
+    def __init__(self, file: Path) -> None:
+        """Raises BadInput for a file that py-feat did not write, or one with a row cut short."""
+        self._file = file
+        self._by_name: dict[tuple[str, ...], list[Row]] = {}
+        for row in _rows(file, PYFEAT):
+            if "input" not in row.cells:
+                raise BadInput(f"{file} has no column 'input', as py-feat writes it")
+            self._by_name.setdefault(_parts(row.cells["input"])[-1:], []).append(row)
 
-    Returns:
-        {"AU12": 0.6, ...}, each 0..1.
+    def units(self, image: str) -> dict[str, float]:
+        """The action units of the surest face of an image.
 
-    Raises:
-        BadInput: no such image, no face, one that is too unsure, an unknown unit, or an intensity
-            out of 0..1.
-    """
-    rows = _rows(file, PYFEAT)
-    if any("input" not in row.cells for row in rows):
-        raise BadInput(f"{file} has no column 'input', which names the image: write it by py-feat")
-    of_image = [row for row in rows if _same_image(row.cells["input"], image)]
-    if not of_image:
-        raise BadInput(f"{file} has no row for {image}: run py-feat on this image too")
-    return _units(max(of_image, key=lambda row: _number(row, PYFEAT.confidence)), PYFEAT)
+        Args:
+            image: its path below the folder of the images; the column `input` of a row ends with
+                it, or is its name alone.
+
+        Returns:
+            {"AU12": 0.6, ...}, each 0..1.
+
+        Raises:
+            BadInput: no such image, no face, one that is too unsure, an unknown unit, or an
+                intensity out of 0..1.
+        """
+        wanted = _parts(image)
+        rows = [
+            row
+            for row in self._by_name.get(wanted[-1:], ())
+            if (parts := _parts(row.cells["input"]))[-len(wanted) :] == wanted or len(parts) == 1
+        ]
+        if not rows:
+            raise BadInput(f"{self._file} has no row for {image}: run py-feat on this image too")
+        return _units(max(rows, key=lambda row: _number(row, PYFEAT.confidence)), PYFEAT)
 
 
 def read_units(file: Path) -> dict[str, float]:
@@ -191,7 +204,5 @@ def _number(row: Row, column: str) -> float:
         return math.nan
 
 
-def _same_image(written: str, image: str) -> bool:
-    parts = PurePosixPath(written.replace("\\", "/")).parts
-    wanted = PurePosixPath(image).parts
-    return parts[-len(wanted) :] == wanted or parts == wanted[-1:]
+def _parts(path: str) -> tuple[str, ...]:
+    return PurePosixPath(path.replace("\\", "/")).parts

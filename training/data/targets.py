@@ -21,7 +21,7 @@ from contextface_ros.errors import BadInput
 from contextface_ros.face.blendshapes import action_units_to_blendshapes
 from contextface_ros.face.open_head import OpenHead
 from contextface_ros.types import EXPRESSION_SIZE, OPEN_BASIS, Float32Array
-from training.data.action_units import read_openface, read_pyfeat, read_units
+from training.data.action_units import PyfeatFile, read_openface, read_units
 from training.data.annotations import TargetFile, TargetKind
 
 CODE_BASIS = "flame2020"
@@ -49,26 +49,38 @@ class Target:
     known: npt.NDArray[np.bool_]
 
 
-def read_target(folder: Path, target: TargetFile, image: str) -> Target:
-    """The face that belongs to an image.
+class Targets:
+    """The faces below a folder. A file of many images is read once.
 
-    Args:
+    Attributes:
         folder: where the files of the targets are.
-        target: which of them, and what it holds.
-        image: path of the image below the folder of the images; a CSV file has rows of several.
-
-    Raises:
-        BadInput: the file is missing, of another length, has a number that is none, or a face
-            that its own tool was not sure of.
     """
-    file = folder / target.file
-    if target.kind in CODE_SIZES:
-        return read_code(file, target.kind)
-    if target.kind is TargetKind.OPENFACE:
-        return face_of_units(read_openface(file), str(file))
-    if target.kind is TargetKind.PYFEAT:
-        return face_of_units(read_pyfeat(file, image), str(file))
-    return face_of_units(read_units(file), str(file))
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._pyfeat: dict[Path, PyfeatFile] = {}
+
+    def read(self, target: TargetFile, image: str) -> Target:
+        """The face that belongs to an image.
+
+        Args:
+            target: the file, and what it holds.
+            image: path of the image below the folder of the images.
+
+        Raises:
+            BadInput: the file is missing, of another length, has a number that is none, or a face
+                that its own tool was not sure of.
+        """
+        file = self.folder / target.file
+        if target.kind in CODE_SIZES:
+            return read_code(file, target.kind)
+        if target.kind is TargetKind.OPENFACE:
+            return face_of_units(read_openface(file), str(file))
+        if target.kind is TargetKind.PYFEAT:
+            if file not in self._pyfeat:
+                self._pyfeat[file] = PyfeatFile(file)
+            return face_of_units(self._pyfeat[file].units(image), str(file))
+        return face_of_units(read_units(file), str(file))
 
 
 def read_code(file: Path, kind: TargetKind) -> Target:
