@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from contextface_ros.errors import BadInput
 from contextface_ros.face.blendshapes import ACTION_UNITS
-from training.data.action_units import PyfeatFile, read_openface
+from training.data.action_units import PyfeatFile, read_openface, read_units
 
 OPENFACE_UNITS = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 45)
 PYFEAT_UNITS = (1, 2, 4, 5, 6, 7, 9, 10, 11, 12, 14, 15, 17, 20, 23, 24, 25, 26, 28, 43)
@@ -125,3 +128,26 @@ def test_a_file_that_is_no_text(tmp_path: Path) -> None:
     file.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(BadInput, match="cannot be read"):
         read_openface(file)
+
+
+@given(
+    st.text()
+    | st.lists(
+        st.lists(
+            st.sampled_from(["AU01_r", "AU01", "confidence", "FaceScore", "input"])
+            | st.text(max_size=5)
+            | st.floats().map(str)
+        )
+    ).map(lambda rows: "\n".join(",".join(row) for row in rows))
+)
+def test_any_text_is_a_face_or_refused(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    file = tmp_path_factory.mktemp("any") / "faces.csv"
+    file.write_bytes(text.encode(errors="surrogatepass"))
+    for read in (read_openface, lambda file: PyfeatFile(file).units("a.png"), read_units):
+        with contextlib.suppress(BadInput):
+            assert all(0 <= strength <= 1 for strength in read(file).values())
+
+
+def test_a_field_without_end(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="is no CSV file"):
+        read_openface(written(tmp_path, "x" * 200_000))

@@ -103,6 +103,17 @@ def test_no_code_has_a_number_that_is_none(
     assert np.isfinite(target.coefficients).all()
 
 
+def test_a_header_that_lies_about_its_shape(tmp_path: Path) -> None:
+    file = saved(tmp_path, np.zeros(100))
+    for shape in (b"(9000000000000000,)", b"(9999999999999999999999,)"):
+        more = len(shape) - len("(100,)")
+        raw = file.read_bytes().replace(b"(100,), }" + b" " * more, shape + b", }")
+        assert shape in raw and len(raw) == file.stat().st_size
+        (tmp_path / "lie.npy").write_bytes(raw)
+        with pytest.raises(BadInput, match=r"no \.npy file that can be read"):
+            read_code(tmp_path / "lie.npy", TargetKind.INFERNO)
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"absent\.npy"):
         Targets(tmp_path).read(TargetFile("absent.npy", TargetKind.INFERNO), "a.png")
@@ -140,7 +151,16 @@ def test_action_units_take_the_open_route(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["[1]", "{", '{"AU12": "strong"}', '{"AU12": true}', '{"AU3": 0.1}']
+    "text",
+    [
+        "[1]",
+        "{",
+        "[" * 100_000,
+        '{"AU12": 1%s}' % ("0" * 400),
+        '{"AU12": "strong"}',
+        '{"AU12": true}',
+        '{"AU3": 0.1}',
+    ],
 )
 def test_bad_action_units_are_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "face.json").write_text(text)

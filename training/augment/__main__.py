@@ -51,7 +51,8 @@ def _augment(args: argparse.Namespace) -> int:
     spec = _spec(args)
     price = find_price(spec.name, tuple(args.price) if args.price else None)
     _check_out(args.out)
-    folder = read_folder(args.folder, args.skip)
+    with console(stderr=True).status(f"reading {args.folder}"):
+        folder = read_folder(args.folder, args.skip)
     with Journal(args.out.with_name(f"{args.out.name}.journal")) as journal:
         run = Run(folder, args.detector, spec, journal, [Reject(name) for name in args.again])
         if not _announce(run, args, price):

@@ -123,16 +123,16 @@ def read_units(file: Path) -> dict[str, float]:
     """Action units that a person wrote down: a JSON object {"AU12": 0.6, ...}, each 0..1.
 
     Raises:
-        BadInput: not such an object. Names and ranges are checked where they become a face.
+        BadInput: not such an object. The names are checked where they become a face.
     """
     try:
         units = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BadInput(f"{file} cannot be read as JSON: {error}") from error
     if not isinstance(units, dict) or not all(
-        type(strength) in (int, float) for strength in units.values()
+        type(strength) in (int, float) and 0 <= strength <= 1 for strength in units.values()
     ):
-        raise BadInput(f'{file} is no set of action units: write {{"AU12": 0.6, "AU6": 0.4}}')
+        raise BadInput(f'{file} is no set of action units in 0..1: write {{"AU12": 0.6}}')
     return {name: float(strength) for name, strength in units.items()}
 
 
@@ -142,7 +142,10 @@ def _rows(file: Path, dialect: Dialect) -> list[Row]:
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"{file} cannot be read: {error}") from error
     # OpenFace writes a space after each comma, in the header too.
-    lines = list(csv.reader(text.splitlines(), skipinitialspace=True))
+    try:
+        lines = list(csv.reader(text.splitlines(), skipinitialspace=True))
+    except csv.Error as error:
+        raise BadInput(f"{file} is no CSV file: {error}") from error
     if not lines:
         raise BadInput(f"{file} is empty: run {dialect.tool} again")
     header = [name.strip() for name in lines[0]]

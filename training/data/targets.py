@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib import format as npy_format
 
 from contextface_ros.errors import BadInput
 from contextface_ros.face.blendshapes import action_units_to_blendshapes
@@ -95,10 +96,12 @@ def read_code(file: Path, kind: TargetKind) -> Target:
     """
     size = CODE_SIZES[kind]
     try:
-        code = np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        with file.open("rb") as stream:
+            code = npy_format.read_array(stream, allow_pickle=False)
+    # MemoryError and OverflowError: a header may name any shape.
+    except (OSError, ValueError, EOFError, MemoryError, OverflowError) as error:
         raise BadInput(f"{file} is no .npy file that can be read: {error}") from error
-    if not isinstance(code, np.ndarray) or not np.issubdtype(code.dtype, np.floating):
+    if not np.issubdtype(code.dtype, np.floating):
         raise BadInput(f"{file} holds no floating-point numbers: save the expression code alone")
     if code.shape not in ((size,), (1, size)):
         raise BadInput(
