@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("openai", reason="openai is not installed: run `make setup-train`")
+pytest.importorskip("matplotlib", reason="matplotlib is not installed: run `make setup-train`")
 
 from tests.training.augment.commands import events, reasons
 from training.augment.__main__ import main
