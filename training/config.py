@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,3 +61,12 @@ class TrainConfig:
         values["stages"] = tuple(Stage(**stage) for stage in values["stages"])
         values["betas"] = tuple(values["betas"])
         return cls(**values)
+
+    def only(self, stages: Sequence[str] | None) -> TrainConfig:
+        """The run with the named stages alone; all with None. Raises ValueError for another name."""
+        if stages is None:
+            return self
+        known = [stage.name for stage in self.stages]
+        if unknown := [name for name in stages if name not in known]:
+            raise ValueError(f"there is no stage {unknown[0]!r}, the config has: {', '.join(known)}")
+        return replace(self, stages=tuple(s for s in self.stages if s.name in stages))

@@ -27,21 +27,11 @@ from training import metrics
 from training.config import TrainConfig
 from training.data.contexts import read_contexts
 from training.evaluate import Faces, read_faces
+from training.gguf_names import MATRICES, ROTARY
 from training.model import ContextFaceModule
 from training.train import load_trained
 
 GAINS = np.arange(0.8, 1.61, 0.05)
-
-# Names of a Llama layer's matrices, in transformers and in GGUF.
-MATRICES = {
-    "self_attn.q_proj": "attn_q",
-    "self_attn.k_proj": "attn_k",
-    "self_attn.v_proj": "attn_v",
-    "self_attn.o_proj": "attn_output",
-    "mlp.gate_proj": "ffn_gate",
-    "mlp.up_proj": "ffn_up",
-    "mlp.down_proj": "ffn_down",
-}
 
 
 def write_adapter(model: ContextFaceModule, alpha: float, file: Path) -> None:

@@ -1,6 +1,8 @@
-"""Fine-tune ContextFace.
+r"""Fine-tune ContextFace.
 
     python -m training.train training/configs/nano.yaml --texts TRAIN.tsv --run runs/nano
+    python -m training.train training/configs/nano.yaml --texts TRAIN.tsv --run runs/more \
+        --start models/nano --stages "contexts again"
 
 Writes to the run's folder: the config, metrics.jsonl (one line every few steps and one an epoch),
 and checkpoint.pt after every few minutes and every epoch, from which the same command goes on.
@@ -27,6 +29,7 @@ from training.data.sequences import Batch, TokenTree, TreeMaker, batches
 from training.dev import DevSet
 from training.model import ContextFaceModule, build, load_tokenizer, vocabulary
 from training.optimizer import MasterAdamW
+from training.start import start_from
 
 CHECKPOINT_EVERY_S = 300.0
 LOG_EVERY_STEPS = 10
@@ -44,12 +47,16 @@ class Place:
 class Run:
     """One training run: its model, its data, and its folder."""
 
-    def __init__(self, config: TrainConfig, texts: Path, folder: Path) -> None:
+    def __init__(
+        self, config: TrainConfig, texts: Path, folder: Path, start: Path | None = None
+    ) -> None:
         torch.manual_seed(config.seed)
         self.config = config
         self.folder = folder
         words = vocabulary(load_tokenizer(config.model), config.model.face_token)
         self.model = build(config.model, words)
+        if start is not None:
+            start_from(start, self.model)
         self.optimizer = MasterAdamW(
             (p for p in self.model.parameters() if p.requires_grad),
             config.betas,
@@ -70,7 +77,8 @@ class Run:
         vary = self.config.augmentation
         trees = [self._maker.from_text(row, vary, random) for row in texts]
         if stage.contexts:
-            trees += [self._maker.from_context(row, vary, random) for row in self._contexts]
+            rows = (row for row in self._contexts if row.agreed)
+            trees += [self._maker.from_context(row, vary, random) for row in rows]
         return trees
 
     def epoch_batches(self, stage: Stage, number: int, epoch: int) -> list[Batch]:
@@ -183,10 +191,13 @@ def main() -> None:
     parser.add_argument("config", type=Path)
     parser.add_argument("--texts", type=Path, required=True, help="text_emotion_train.tsv")
     parser.add_argument("--run", type=Path, default=Path("runs/nano"), help="folder of the run")
+    parser.add_argument("--start", type=Path, help="bundle to continue from, instead of the base")
+    parser.add_argument("--stages", nargs="+", help="names of the stages to run, all by default")
     arguments = parser.parse_args()
     arguments.run.mkdir(parents=True, exist_ok=True)
     shutil.copy(arguments.config, arguments.run / "config.yaml")
-    Run(TrainConfig.read(arguments.config), arguments.texts, arguments.run).train()
+    config = TrainConfig.read(arguments.config).only(arguments.stages)
+    Run(config, arguments.texts, arguments.run, arguments.start).train()
 
 
 if __name__ == "__main__":

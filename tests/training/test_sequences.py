@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 import numpy as np
@@ -53,9 +54,8 @@ def trees(draw: st.DrawFn) -> list[TokenTree]:
         has_face, response = draw(st.booleans()), draw(st.booleans())
         beta = np.full(100, draw(st.integers(-3, 3)), np.float32) if has_face else None
         face_at = len(question) + len(answer) - 1 if has_face else None
-        return Branch(
-            question + answer, len(question), draw(st.integers(0, 6)), beta, face_at, response
-        )
+        who, emotion = draw(st.sampled_from(Perspective)), draw(st.integers(0, 6))
+        return Branch(question + answer, who, len(question), emotion, beta, face_at, response)
 
     return [
         TokenTree(draw(ids), tuple(branch() for _ in range(draw(st.integers(1, 2)))))
@@ -110,7 +110,9 @@ def test_targets_stand_where_they_are_predicted(made: list[TokenTree]) -> None:
     branches = [(row, n, b) for row, t in enumerate(made) for n, b in enumerate(t.branches)]
     assert batch.tokens == sum(len(tree) for tree in made)
     assert batch.emotions.tolist() == [b.emotion for _, _, b in branches]
-    assert batch.weights.tolist() == [1.0 if n == 0 else 0.5 for _, n, _ in branches]
+    assert batch.weights.tolist() == [
+        1.0 if b.perspective is Perspective.SPEAKER else 0.5 for _, _, b in branches
+    ]
     for (row, _, branch), r, c in zip(
         branches, batch.emotion_rows.tolist(), batch.emotion_columns.tolist(), strict=True
     ):
@@ -184,3 +186,9 @@ def test_augmentation(maker: TreeMaker) -> None:
     assert "Oh NO, the Vase!" in words(Augmentation())
     assert "Quote: oh no the vase\n" in words(Augmentation(recognised=1.0))
     assert "Situation: a broken vase\n" in words(Augmentation(background=1.0))
+
+
+def test_what_a_second_reader_saw_otherwise_is_not_trained() -> None:
+    row = replace(ROW, agreed=(Perspective.LISTENER,))
+    tree = TreeMaker(WORDS, "edge").from_context(row, Augmentation(), Random(0))
+    assert [branch.perspective for branch in tree.branches] == [Perspective.LISTENER]

@@ -13,7 +13,7 @@ from peft import LoraConfig, get_peft_model  # noqa: E402
 from torch import nn  # noqa: E402
 from transformers import LlamaConfig, LlamaForCausalLM  # noqa: E402
 
-from contextface_ros.types import EMOTIONS  # noqa: E402
+from contextface_ros.types import EMOTIONS, Perspective  # noqa: E402
 from training import dev, train  # noqa: E402
 from training.config import Stage, TrainConfig  # noqa: E402
 from training.data.sequences import Batch, Branch, TokenTree, collate  # noqa: E402
@@ -22,6 +22,7 @@ from training.optimizer import MasterAdamW  # noqa: E402
 from training.train import Run, load_trained  # noqa: E402
 
 CONFIG_FILE = Path(train.__file__).parent / "configs" / "nano.yaml"
+SPEAKER = Perspective.SPEAKER
 ADAM = {"betas": (0.9, 0.95), "weight_decay": 0.0, "clip": 1.0}
 
 
@@ -57,7 +58,7 @@ def tiny_batch() -> Batch:
     trees = []
     for emotion in range(7):
         beta = torch.randn(100, generator=random).numpy()
-        branch = Branch((40, 41, emotion, 42), 2, emotion, beta, 3, response=True)
+        branch = Branch((40, 41, emotion, 42), SPEAKER, 2, emotion, beta, 3, response=True)
         trees.append(TokenTree((1, 20 + emotion, 30), (branch,)))
     return collate(trees, 0.5)
 
@@ -88,7 +89,7 @@ def test_steps_reduce_every_part_of_the_loss() -> None:
 
 
 def test_a_batch_without_faces_and_responses_has_a_loss_to_learn_from() -> None:
-    tree = TokenTree((1, 20), (Branch((40, 41), 2, 5, None, None, response=False),))
+    tree = TokenTree((1, 20), (Branch((40, 41), SPEAKER, 2, 5, None, None, response=False),))
     losses = tiny_module()(collate([tree], 0.5))
     (losses.emotion + losses.face + losses.response).backward()
     assert losses.face == losses.response == 0

@@ -12,6 +12,8 @@ from contextface_ros.types import Context, Emotion, Perspective
 from training.data.split import Part, part_of
 
 CONTEXTS = Path(__file__).parent / "contexts"
+READERS = {Perspective.SPEAKER: "reader", Perspective.LISTENER: "listener_reader"}
+"""Keys that a row has where the second reader chose another emotion."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class AnnotatedContext:
         speaker: face of the one who speaks, or is in the situation.
         listener: face of the person opposite.
         hard: the surface words point to another emotion.
+        agreed: the perspectives whose emotion a second reader, who did not see it, chose too (or
+            that had no second reader); only these are trained on.
     """
 
     row_id: str
@@ -45,6 +49,7 @@ class AnnotatedContext:
     speaker: Face
     listener: Face
     hard: bool
+    agreed: tuple[Perspective, ...] = tuple(Perspective)
 
     @property
     def part(self) -> Part:
@@ -90,4 +95,5 @@ def _rows(folder: Path) -> Iterator[AnnotatedContext]:
                 speaker=Face(Emotion(row["emotion"]), row["au"]),
                 listener=Face(Emotion(row["listener_emotion"]), row["listener_au"]),
                 hard=bool(row["hard"]),
+                agreed=tuple(p for p in Perspective if READERS[p] not in row),
             )

@@ -51,6 +51,7 @@ class Branch:
 
     Attributes:
         ids: the question's ids, and the answer's if there is a face or a response.
+        perspective: whose face it is.
         question: length of the question; its last position predicts the emotion.
         emotion: index of the emotion in EMOTIONS.
         beta: (100,) float32 expression, or None where a row has no face.
@@ -59,6 +60,7 @@ class Branch:
     """
 
     ids: tuple[int, ...]
+    perspective: Perspective
     question: int
     emotion: int
     beta: Float32Array | None
@@ -139,7 +141,7 @@ class TreeMaker:
         context = _vary(row.context(Perspective.SPEAKER, background), augmentation, random)
         response = random.random() < augmentation.response
         branches = []
-        for perspective in Perspective:
+        for perspective in row.agreed:
             face = row.face(perspective)
             asked = replace(context, perspective=perspective)
             branches.append(
@@ -175,7 +177,7 @@ class TreeMaker:
         if response:
             ids += [self._vocabulary.face, *tokenize(prompts.END), self._vocabulary.end]
         index = EMOTIONS.index(emotion)
-        return Branch(tuple(ids), question, index, beta, face_at, response)
+        return Branch(tuple(ids), context.perspective, question, index, beta, face_at, response)
 
 
 def _vary(context: Context, augmentation: Augmentation, random: Random) -> Context:
@@ -208,7 +210,7 @@ def batches(
 
 
 def collate(trees: Sequence[TokenTree], listener_weight: float) -> Batch:
-    """One batch of the given trees. The second branch of a tree is weighted as the listener's."""
+    """One batch of the given trees. Branches of listeners have a weight of their own."""
     length = max(len(tree) for tree in trees)
     ids = np.zeros((len(trees), length), dtype=np.int64)
     positions = np.zeros_like(ids)
@@ -228,7 +230,7 @@ def collate(trees: Sequence[TokenTree], listener_weight: float) -> Batch:
             ids[row, at:end] = branch.ids
             positions[row, at:end] = trunk + np.arange(end - at)
             segment[row, at:end] = number
-            weight = 1.0 if number == 1 else listener_weight
+            weight = 1.0 if branch.perspective is Perspective.SPEAKER else listener_weight
             emotion.append((row, at + branch.question - 1, branch.emotion, weight))
             if branch.beta is not None and branch.face_at is not None:
                 face.append((row, at + branch.face_at, weight))

@@ -7,12 +7,19 @@ from typing import Literal
 
 Part = Literal["train", "dev", "test"]
 
+TRAIN_ONLY = frozenset(
+    ("day", "event", "friction", "dialogue", "account", "fact", "opposite", "both", "between")
+)
+"""Registers that were written after errors on the dev part had been read."""
+
 
 def part_of(scenario: str) -> Part:
     """The part of a scenario (70 / 15 / 15 %), by a hash of its whole name.
 
     All seven rows of a scenario fall in one part, so that no topic is both trained and tested.
     """
+    if scenario.split("-", 1)[0] in TRAIN_ONLY:
+        return "train"
     percent = int(hashlib.sha256(scenario.encode()).hexdigest()[:8], 16) % 100
     if percent < 70:
         return "train"
