@@ -9,7 +9,9 @@ Two orders of the same pieces exist, and a bundle names the one that it was trai
     edge    instruction, image, text, question    only what stands before the text can be cached
     paper   text, question, instruction           as published
 
-The response is "... {Emotion}. The 3D facial mesh is <FACE>." in both.
+An image stands between prefix and text in both. The response is "... {Emotion}. The 3D facial mesh
+is <FACE>." in both. Two more prompts have the same three parts: `situation_prompt`, which asks for
+the scenario behind a quote, and `conversation_prompt`, for free questions about a picture.
 """
 
 from __future__ import annotations
@@ -29,6 +31,9 @@ MAX_TEXT_LENGTH = 4000
 
 INSTRUCTION = "Read the face.\n"
 PAPER_INSTRUCTION = "Name the emotion and give the 3D facial mesh.\n"
+IMAGINE = "Imagine the situation.\n"
+PAPER_IMAGINE = "Imagine the situation behind the words, then name the emotion.\n"
+AFTER_IMAGE = "\n"
 SUBJECT = {Perspective.SPEAKER: "person", Perspective.LISTENER: "listener"}
 MESH = ". The 3D facial mesh is"
 END = "."
@@ -42,7 +47,8 @@ class Prompt:
     """The pieces of one prompt, in order.
 
     Attributes:
-        prefix: what is the same for every context, and can stay in the KV cache.
+        prefix: what is the same for every context, and can stay in the KV cache. An image comes
+            after it, followed by AFTER_IMAGE.
         text: what the person said or the situation that the person is in.
         question: what is asked about it; the next token is the first of the emotion's word.
     """
@@ -95,11 +101,45 @@ def prompt(context: Context, version: PromptVersion) -> Prompt:
         text += ["Situation:", " " + clean_text(context.situation), "\n"]
     if context.quote is not None:
         text += ["Quote:", " " + clean_text(context.quote), "\n"]
-    kind = "situation" if context.quote is None else "quote"
-    question = f"Considering the {kind}, the {SUBJECT[context.perspective]} expresses"
+    question = considering("situation" if context.quote is None else "quote", context.perspective)
     if version == "paper":
         return Prompt((), tuple(text), (PAPER_INSTRUCTION, question))
     return Prompt((INSTRUCTION,), tuple(text), (question,))
+
+
+def considering(kind: str, perspective: Perspective = Perspective.SPEAKER) -> str:
+    """What comes right before the word of the emotion. `kind` is "quote" or "situation"."""
+    return f"Considering the {kind}, the {SUBJECT[perspective]} expresses"
+
+
+def situation_prompt(quote: str, version: PromptVersion) -> Prompt:
+    """Ask for the scenario behind a quote, with the person in a red box on the image (Sec. 3.2).
+
+    Raises:
+        BadInput: if the quote cannot be used.
+    """
+    text = ("Quote:", " " + clean_text(quote), "\n")
+    if version == "paper":
+        return Prompt((), text, (PAPER_IMAGINE, "Situation:"))
+    return Prompt((IMAGINE,), text, ("Situation:",))
+
+
+def situation_answer(situation: str, emotion: Emotion) -> tuple[str, ...]:
+    """The response to `situation_prompt`: the scenario, then the emotion in a closing sentence.
+
+    Raises:
+        BadInput: if the situation cannot be used.
+    """
+    return (" " + clean_text(situation), "\n", considering("situation"), " " + emotion.value, END)
+
+
+def conversation_prompt(question: str) -> Prompt:
+    """A free question, in the words that LLaVA 1.5 was trained with. The answer begins with a space.
+
+    Raises:
+        BadInput: if the question cannot be used.
+    """
+    return Prompt(("USER:",), (" " + clean_text(question),), (" ASSISTANT:",))
 
 
 def mesh_tail(emotion: Emotion) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from contextface_ros import prompts
 from contextface_ros.errors import BadInput
 from contextface_ros.language.llama_cpp import LlamaCpp
-from contextface_ros.types import EMOTIONS, Context, Perspective
+from contextface_ros.types import EMOTIONS, Context, Emotion, Perspective
 from tests.tiny_bundle import BASE
 
 SPECIAL_TOKENS = 17
@@ -126,6 +126,27 @@ def test_a_situation_alone_is_asked_about_as_such() -> None:
     question = prompts.prompt(Context(situation="A party."), "edge").question[0]
     assert "situation" in question
     assert "quote" not in question
+
+
+def test_a_scenario_is_asked_for_and_closed_by_the_emotion() -> None:
+    edge = spoken(prompts.situation_prompt("Nice\n", "edge"))
+    paper = spoken(prompts.situation_prompt("Nice\n", "paper"))
+    assert "".join(edge) == "Imagine the situation.\nQuote: Nice\nSituation:"
+    assert "".join(paper).startswith("Quote: Nice\n" + prompts.PAPER_IMAGINE)
+    answer = "".join(prompts.situation_answer("A queue. \n It rains.", Emotion.SAD))
+    assert answer == " A queue. It rains.\nConsidering the situation, the person expresses Sad."
+    for build in (
+        lambda: prompts.situation_prompt(" ", "edge"),
+        lambda: prompts.conversation_prompt(""),
+    ):
+        with pytest.raises(BadInput, match="empty"):
+            build()
+
+
+def test_every_prompt_keeps_a_place_for_an_image_between_prefix_and_text() -> None:
+    prompt = prompts.conversation_prompt("Who is it?")
+    assert "".join(spoken(prompt)) == "USER: Who is it? ASSISTANT:"
+    assert prompt.text == (" Who is it?",)
 
 
 @pytest.mark.parametrize("text", SPOKEN)
