@@ -134,7 +134,7 @@ def situation_answer(situation: str, emotion: Emotion) -> tuple[str, ...]:
 
 
 def conversation_prompt(question: str) -> Prompt:
-    """A free question, in the words that LLaVA 1.5 was trained with. The answer begins with a space.
+    """A free question, worded as for LLaVA 1.5; the answer begins with a space.
 
     Raises:
         BadInput: if the question cannot be used.

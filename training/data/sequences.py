@@ -108,6 +108,15 @@ class Batch:
     response_columns: torch.Tensor
     response_targets: torch.Tensor
     tokens: int
+    known = None  # every coefficient of every face is
+
+    def inputs(self) -> dict[str, torch.Tensor]:
+        """What the language model is called with."""
+        return {
+            "input_ids": self.ids,
+            "position_ids": self.positions,
+            "attention_mask": self.mask,
+        }
 
 
 @dataclass(frozen=True)
