@@ -63,10 +63,12 @@ class TrainConfig:
         return cls(**values)
 
     def only(self, stages: Sequence[str] | None) -> TrainConfig:
-        """The run with the named stages alone; all with None. Raises ValueError for another name."""
+        """The run with the named stages alone, all with None. Raises ValueError for others."""
         if stages is None:
             return self
         known = [stage.name for stage in self.stages]
         if unknown := [name for name in stages if name not in known]:
-            raise ValueError(f"there is no stage {unknown[0]!r}, the config has: {', '.join(known)}")
+            raise ValueError(
+                f"there is no stage {unknown[0]!r}, the config has: {', '.join(known)}"
+            )
         return replace(self, stages=tuple(s for s in self.stages if s.name in stages))

