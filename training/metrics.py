@@ -15,6 +15,14 @@ from contextface_ros.types import EMOTIONS
 
 Labels = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.floating]
+Mask = npt.NDArray[np.bool_]
+
+
+def confusion(truth: Labels, said: Labels) -> Labels:
+    """(7, 7) counts: rows are what is true, columns what was said, in the order of EMOTIONS."""
+    counts = np.zeros((len(EMOTIONS), len(EMOTIONS)), dtype=np.int64)
+    np.add.at(counts, (truth, said), 1)
+    return counts
 
 
 def recalls(truth: Labels, said: Labels) -> npt.NDArray[np.float64]:
@@ -42,23 +50,41 @@ def f1(truth: Labels, said: Labels) -> npt.NDArray[np.float64]:
     return 2.0 * hits / np.maximum(total, 1)
 
 
-def l2(said: Floats, truth: Floats) -> float:
-    """Mean squared error over rows (N) and coefficients (100)."""
-    return float(np.mean((said.astype(np.float64) - truth.astype(np.float64)) ** 2))
+def l2(said: Floats, truth: Floats, known: Mask | None = None) -> float:
+    """Mean squared error over rows (N) and coefficients (100).
+
+    Args:
+        said: (N, 100).
+        truth: (N, 100).
+        known: (100,) or (N, 100), which coefficients of the truth are annotated; all by default.
+            The others count nowhere: a code of 50 coefficients says nothing about the rest.
+    """
+    squares = (said.astype(np.float64) - truth.astype(np.float64)) ** 2
+    if known is None:
+        return float(np.mean(squares))
+    return float(squares[np.broadcast_to(known, squares.shape)].mean())
 
 
-def frechet(said: Floats, truth: Floats) -> float:
+def frechet(said: Floats, truth: Floats, known: Mask | None = None) -> float:
     """Frechet distance of two sets of faces, (N, 100) and (M, 100).
 
     |mu_p - mu_g|^2 + tr(S_p + S_g - 2 (S_p^1/2 S_g S_p^1/2)^1/2), by symmetric eigen-decomposition
     in float64 with eigenvalues cut at 0: a basis of lower rank makes S singular.
+
+    With `known`, (100,) or one row a face, the distance is over the coefficients that every face
+    has: a covariance takes whole rows.
     """
-    p, g = said.astype(np.float64), truth.astype(np.float64)
-    s_p, s_g = (np.cov(faces, rowvar=False, ddof=0) for faces in (p, g))
+    p, g = (shared(faces, known).astype(np.float64) for faces in (said, truth))
+    s_p, s_g = (np.atleast_2d(np.cov(faces, rowvar=False, ddof=0)) for faces in (p, g))
     root = _root(s_p)
     cross = np.sqrt(np.clip(np.linalg.eigvalsh(root @ s_g @ root), 0.0, None)).sum()
     apart = float(((p.mean(axis=0) - g.mean(axis=0)) ** 2).sum())
     return apart + float(np.trace(s_p) + np.trace(s_g)) - 2.0 * float(cross)
+
+
+def shared(faces: Floats, known: Mask | None) -> Floats:
+    """(N, K): the coefficients that every face has, by a mask of (100,) or (N, 100)."""
+    return faces if known is None else faces[:, np.atleast_2d(known).all(axis=0)]
 
 
 def _root(matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

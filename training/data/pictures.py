@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from contextface_ros.errors import BadInput
+from contextface_ros.types import UInt8Array
 from contextface_ros.vision.detectors import Box
 from contextface_ros.vision.image import decode_compressed
 from contextface_ros.vision.target import draw_red_box
@@ -29,8 +30,8 @@ class Picture:
     box: tuple[int, int, int, int] | None = None
     sha256: str | None = None
 
-    def pixels(self, processor: Any) -> torch.Tensor:
-        """(3, S, S) float32, as an image processor of transformers gives it.
+    def image(self) -> UInt8Array:
+        """(H, W, 3) uint8 RGB, with a red box round the head of the target person.
 
         Raises:
             BadInput: the file is missing, does not decode, or is another one than was annotated.
@@ -46,9 +47,13 @@ class Picture:
             )
         try:
             image = decode_compressed(raw)
-            if self.box is not None:
-                image = draw_red_box(image, Box(*self.box))
+            return image if self.box is None else draw_red_box(image, Box(*self.box))
         except BadInput as error:
             raise BadInput(f"{self.file}: {error}") from error
-        pixels: torch.Tensor = processor(images=image, return_tensors="pt")["pixel_values"][0]
+
+    def pixels(self, processor: Any) -> torch.Tensor:
+        """(3, S, S) float32, as an image processor of transformers gives it. Raises as `image`."""
+        pixels: torch.Tensor = processor(images=self.image(), return_tensors="pt")["pixel_values"][
+            0
+        ]
         return pixels
