@@ -13,6 +13,8 @@ configs/accelerate/; precision is ours, so that the face projection stays in flo
 from __future__ import annotations
 
 import math
+import os
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,15 +40,34 @@ _DEEPSPEED = "deepspeed"
 
 
 def make_accelerator(config: InstructConfig) -> Accelerator:
-    """The processes that train together, as `accelerate launch` or a plain start set them up."""
+    """The processes that train together, as `accelerate launch` or a plain start set them up.
+
+    Raises:
+        BadInput: FSDP or DeepSpeed is asked for where accelerate has none.
+    """
     steps = GradientAccumulationPlugin(num_steps=config.accumulate, sync_with_dataloader=False)
     accelerator = Accelerator(gradient_accumulation_plugin=steps, mixed_precision="no")
+    _require_what_was_asked(accelerator)
     if accelerator.distributed_type == DistributedType.DEEPSPEED:
         plugin = accelerator.state.deepspeed_plugin
         plugin.deepspeed_config["train_micro_batch_size_per_gpu"] = config.batch
         plugin.deepspeed_config["gradient_accumulation_steps"] = config.accumulate
         plugin.deepspeed_config["gradient_clipping"] = config.clip
     return accelerator
+
+
+def _require_what_was_asked(accelerator: Accelerator) -> None:
+    """Refuse to train whole copies of a model that was to be spread.
+
+    Without several GPUs accelerate falls back to just that, and says nothing.
+    """
+    for name, kind in (("FSDP", DistributedType.FSDP), ("DEEPSPEED", DistributedType.DEEPSPEED)):
+        asked = os.environ.get(f"ACCELERATE_USE_{name}", "false").lower() == "true"
+        if asked and accelerator.distributed_type != kind:
+            raise BadInput(
+                f"{name} is asked for, but accelerate runs {accelerator.num_processes} process(es)"
+                f" on {accelerator.device} without it: launch on GPUs, or with another config file"
+            )
 
 
 class Trainer:
@@ -139,8 +160,15 @@ class Trainer:
             if accelerator.is_main_process:
                 place = Place(self.step, accelerator.num_processes)
                 checkpoint.write(self._run, plain, taken, self.config, place)
+                self._forget_older_states()
         finally:
             accelerator.wait_for_everyone()
+
+    def _forget_older_states(self) -> None:
+        """DeepSpeed keeps the state of every step that it saved."""
+        for state in (self._run / _DEEPSPEED).glob("*"):
+            if state.is_dir() and state.name != str(self.step):
+                shutil.rmtree(state, ignore_errors=True)
 
     def _begin_at(self, place: Place) -> None:
         self.step = place.step
