@@ -12,8 +12,11 @@ from contextface_ros.types import Context, Emotion, Perspective
 from training.data.split import Part, part_of
 
 CONTEXTS = Path(__file__).parent / "contexts"
-READERS = {Perspective.SPEAKER: "reader", Perspective.LISTENER: "listener_reader"}
-"""Keys that a row has where the second reader chose another emotion."""
+READERS = {
+    Perspective.SPEAKER: ("emotion", "reader"),
+    Perspective.LISTENER: ("listener_emotion", "listener_reader"),
+}
+"""Keys of the author's choice, and of the second reader's where there was one."""
 
 
 @dataclass(frozen=True)
@@ -95,5 +98,9 @@ def _rows(folder: Path) -> Iterator[AnnotatedContext]:
                 speaker=Face(Emotion(row["emotion"]), row["au"]),
                 listener=Face(Emotion(row["listener_emotion"]), row["listener_au"]),
                 hard=bool(row["hard"]),
-                agreed=tuple(p for p in Perspective if READERS[p] not in row),
+                agreed=tuple(p for p in Perspective if _agree(row, *READERS[p])),
             )
+
+
+def _agree(row: dict[str, Any], author: str, reader: str) -> bool:
+    return bool(row.get(reader, row[author]) == row[author])
