@@ -8,14 +8,16 @@ token). For each context:
     3) tail       " {Emotion}. The 3D facial mesh is"; the last hidden state predicts <FACE>
 
 Several contexts go through 2 and 3 together, each as a sequence that starts as a copy of
-sequence 0. This is the one file that knows llama.cpp's API.
+sequence 0. What neighbours begin with alike, such as one text asked for speaker and listener, is
+read once. This is the one file that knows llama.cpp's API.
 """
 
 from __future__ import annotations
 
 import ctypes
+import itertools
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,9 +54,9 @@ def _log(level: int, text: bytes, _: Any) -> None:
 
 @dataclass(frozen=True)
 class _Piece:
-    """Tokens to decode in one sequence, from a position on."""
+    """Tokens to decode from a position on, in one sequence or in several that share them."""
 
-    sequence: int
+    sequences: Sequence[int]
     first_position: int
     tokens: Sequence[int]
 
@@ -190,7 +192,7 @@ class LlamaCpp:
         if not self._context:
             raise BadBundle(f"llama.cpp cannot make a context for {base}: free some memory.")
         self._memory = llama_cpp.llama_get_memory(self._context)
-        self._batch = llama_cpp.llama_batch_init(N_CTX, 0, 1)
+        self._batch = llama_cpp.llama_batch_init(N_CTX, 0, MAX_SEQUENCES)
 
     def _prefix_tokens(self) -> list[int]:
         bos = llama_cpp.llama_vocab_bos(self._vocab)
@@ -218,7 +220,7 @@ class LlamaCpp:
     def _next_logits(self) -> Float32Array:
         """(V,) float32 after the prefix, on an empty cache that is left empty."""
         llama_cpp.llama_memory_clear(self._memory, False)
-        self._decode([_Piece(0, 0, self._prefix or [0])], hidden=False)
+        self._decode([_Piece([0], 0, self._prefix or [0])], hidden=False)
         logits = self._logits(len(self._prefix or [0]) - 1)
         llama_cpp.llama_memory_clear(self._memory, False)
         return logits
@@ -245,15 +247,15 @@ class LlamaCpp:
             start = len(self._prefix)
             for sequence in range(1, len(group) + 1):
                 llama_cpp.llama_memory_seq_cp(self._memory, 0, sequence, -1, -1)
-            asked = [_Piece(i, start, tokens) for i, tokens in enumerate(group, start=1)]
-            probabilities = [
-                self._probabilities(self._logits(at)) for at in self._decode(asked, hidden=False)
-            ]
+            asked = dict(enumerate(group, start=1))
+            last = self._decode(list(_shared(asked, start)), hidden=False)
+            probabilities = [self._probabilities(self._logits(last[i])) for i in asked]
             tails = [
-                _Piece(piece.sequence, start + len(piece.tokens), self._tail(int(p.argmax())))
-                for piece, p in zip(asked, probabilities, strict=True)
+                _Piece([i], start + len(tokens), self._tail(int(p.argmax())))
+                for (i, tokens), p in zip(asked.items(), probabilities, strict=True)
             ]
-            hidden = [self._hidden_state(at) for at in self._decode(tails, hidden=True)]
+            last = self._decode(tails, hidden=True)
+            hidden = [self._hidden_state(last[i]) for i in asked]
         except BaseException:
             self._forget()
             raise
@@ -264,7 +266,7 @@ class LlamaCpp:
     def _cache_prefix(self) -> None:
         if self._prefix_cached or not self._prefix:
             return
-        self._decode([_Piece(0, 0, self._prefix)], hidden=False)
+        self._decode([_Piece([0], 0, self._prefix)], hidden=False)
         self._prefix_cached = True
 
     def _forget(self) -> None:
@@ -272,25 +274,28 @@ class LlamaCpp:
         llama_cpp.llama_memory_clear(self._memory, False)
         self._prefix_cached = False
 
-    def _decode(self, pieces: Sequence[_Piece], hidden: bool) -> list[int]:
-        """Run the model over pieces. Returns, of each, the batch index of its last token.
+    def _decode(self, pieces: Sequence[_Piece], hidden: bool) -> dict[int, int]:
+        """Run the model over pieces. Returns, of each sequence, the batch index of its last token.
 
         With `hidden` every token becomes an output (llama.cpp knows no other way to give hidden
         states), so it is for short tails.
         """
         batch = self._batch
         batch.n_tokens = 0
-        last: list[int] = []
+        last: dict[int, int] = {}
         for piece in pieces:
             for offset, token in enumerate(piece.tokens):
                 at = batch.n_tokens
                 batch.token[at] = token
                 batch.pos[at] = piece.first_position + offset
-                batch.n_seq_id[at] = 1
-                batch.seq_id[at][0] = piece.sequence
-                batch.logits[at] = hidden or offset == len(piece.tokens) - 1
+                batch.n_seq_id[at] = len(piece.sequences)
+                for place, sequence in enumerate(piece.sequences):
+                    batch.seq_id[at][place] = sequence
+                batch.logits[at] = hidden
                 batch.n_tokens += 1
-            last.append(batch.n_tokens - 1)
+            last |= dict.fromkeys(piece.sequences, batch.n_tokens - 1)
+        for at in last.values():
+            batch.logits[at] = True
         llama_cpp.llama_set_embeddings(self._context, hidden)
         result = llama_cpp.llama_decode(self._context, batch)
         if self._stop or result == _ABORTED:
@@ -314,6 +319,22 @@ class LlamaCpp:
         seven = logits[self._emotion_tokens]
         weights = np.exp(seven - seven.max())
         return np.asarray(weights / weights.sum(), dtype=np.float32)
+
+
+def _shared(prompts_: Mapping[int, list[int]], position: int) -> Iterator[_Piece]:
+    """Prompts by sequence as pieces, in which neighbours that begin alike share the beginning."""
+    for _, neighbours in itertools.groupby(prompts_.items(), lambda row: row[1][0]):
+        alike = dict(neighbours)
+        tokens = next(iter(alike.values()))
+        length = _common_length(list(alike.values()))
+        yield _Piece(list(alike), position, tokens[:length])
+        ends = {sequence: row[length:] for sequence, row in alike.items() if len(row) > length}
+        yield from _shared(ends, position + length)
+
+
+def _common_length(rows: Sequence[list[int]]) -> int:
+    columns = zip(*rows, strict=False)  # ends with the shortest
+    return sum(1 for _ in itertools.takewhile(lambda column: len(set(column)) == 1, columns))
 
 
 def _groups(prompts_: Sequence[list[int]], room: int, tail: int) -> Iterator[list[list[int]]]:

@@ -11,9 +11,11 @@ from pathlib import Path
 import gguf
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from contextface_ros.errors import Aborted, BadBundle, BadInput
-from contextface_ros.language.llama_cpp import LlamaCpp
+from contextface_ros.language.llama_cpp import LlamaCpp, _shared
 from contextface_ros.language.protocol import Reading
 from contextface_ros.types import EMOTIONS, Context, Perspective
 from tests.tiny_bundle import BASE, HIDDEN_SIZE
@@ -98,6 +100,37 @@ def test_together_is_as_one_by_one(language: LlamaCpp, readings: list[Reading]) 
         if together.probabilities.argmax() == alone.probabilities.argmax():
             assert cosine(together.hidden_state, alone.hidden_state) > 0.995
     assert language.read_many([]) == []
+
+
+def test_a_text_asked_twice_is_read_once_and_answered_as_alone(language: LlamaCpp) -> None:
+    asked = [
+        *(Context(quote=TEXTS[0], perspective=perspective) for perspective in Perspective),
+        Context(quote=TEXTS[0]),  # the same again
+        Context(quote=TEXTS[0] + " " + TEXTS[1]),  # goes on where the others end
+        Context(situation=TEXTS[1]),
+    ]
+    alone = [language.read(context) for context in asked]
+    language.read_many(asked)  # leaves nothing behind for the next
+    for one, together in zip(alone, language.read_many(asked), strict=True):
+        assert np.abs(together.probabilities - one.probabilities).max() < 0.05
+        if together.probabilities.argmax() == one.probabilities.argmax():
+            assert cosine(together.hidden_state, one.hidden_state) > 0.995
+    speaker, listener = alone[:2]
+    assert not np.allclose(speaker.probabilities, listener.probabilities, atol=1e-3)
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=5), min_size=1, max_size=6))
+def test_shared_pieces_spell_the_prompts(rows: list[list[int]]) -> None:
+    prompts = dict(enumerate(rows, start=1))
+    spelled: dict[int, list[int]] = {sequence: [] for sequence in prompts}
+    for piece in _shared(prompts, 6):
+        for sequence in piece.sequences:
+            assert piece.first_position == 6 + len(spelled[sequence])
+            spelled[sequence] += piece.tokens
+    assert spelled == prompts
+    # Neighbours that are equal are read once.
+    assert len(list(_shared({1: rows[0], 2: rows[0]}, 0))) == 1
 
 
 def test_enormous_texts_are_refused_and_the_next_is_read(

@@ -83,10 +83,18 @@ def _open_bundle(path: Path, threads: int, tuned: bool) -> Iterator[ContextFace]
 
 
 def answer(model: Model, cases: Sequence[Case], what: str) -> list[Prediction]:
-    """Predictions for cases, in order, with a progress bar."""
-    chunks = [cases[start : start + CHUNK] for start in range(0, len(cases), CHUNK)]
-    return [
-        prediction
-        for chunk in track(chunks, what, console=Console(stderr=True))
-        for prediction in model.predict_many([case.context for case in chunk])
-    ]
+    """Predictions for cases, in order, with a progress bar.
+
+    Those with the same image or text are asked one after the other: a runtime reads it once.
+    """
+    order = sorted(range(len(cases)), key=lambda index: _place(cases[index]))
+    chunks = [order[start : start + CHUNK] for start in range(0, len(order), CHUNK)]
+    answers: dict[int, Prediction] = {}
+    for chunk in track(chunks, what, console=Console(stderr=True)):
+        said = model.predict_many([cases[index].context for index in chunk])
+        answers |= dict(zip(chunk, said, strict=True))
+    return [answers[index] for index in range(len(cases))]
+
+
+def _place(case: Case) -> tuple[str, str]:
+    return str(case.picture.file) if case.picture else "", case.text

@@ -61,14 +61,20 @@ class Task:
 def measure(model: Model, name: str, tasks: Sequence[Task]) -> Report:
     """The model's own figures on every set."""
     report = Report(name)
-    for task in tasks:
-        _measure_set(report, task, answer(model, task.cases.cases, task.cases.name))
+    for task, predictions in zip(tasks, _answer(model, tasks, name), strict=True):
+        _measure_set(report, task, predictions)
     return report
+
+
+def _answer(model: Model, tasks: Sequence[Task], what: str) -> list[list[Prediction]]:
+    """The answers to all sets. They are asked together, for two of them may share their texts."""
+    said = iter(answer(model, [case for task in tasks for case in task.cases.cases], what))
+    return [[next(said) for _ in task.cases.cases] for task in tasks]
 
 
 def _measure_set(report: Report, task: Task, predictions: Sequence[Prediction]) -> None:
     cases, name = task.cases.cases, task.cases.name
-    said = np.array([EMOTIONS.index(prediction.emotion) for prediction in predictions])
+    said = _labels(predictions)
     labels = task.cases.labels
     report.confusions[name] = metrics.confusion(labels, said)
     faced = np.array([case.target is not None for case in cases])
@@ -127,7 +133,7 @@ def add_baselines(
     if "untuned" in names:
         try:
             with open_model(path, threads, tuned=False) as model:
-                said["untuned"] = [_labels(model, task.cases) for task in tasks]
+                said["untuned"] = [_labels(p) for p in _answer(model, tasks, "untuned base")]
         except BadInput as error:
             Console(stderr=True).print(f"no untuned baseline: {error}")
     for name in baselines.NAMES:
@@ -139,6 +145,5 @@ def add_baselines(
             }
 
 
-def _labels(model: Model, cases: CaseSet) -> metrics.Labels:
-    predictions = answer(model, cases.cases, f"{cases.name}, untuned")
+def _labels(predictions: Sequence[Prediction]) -> metrics.Labels:
     return np.array([EMOTIONS.index(prediction.emotion) for prediction in predictions])
