@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from contextface_ros.types import Perspective
 from training.data.contexts import CONTEXTS, read_contexts
 from training.data.split import TRAIN_ONLY, part_of
 
@@ -99,3 +100,14 @@ def test_the_spread_counts_what_is_there() -> None:
     assert lines[0].count("(") == 7
     assert lines[-1].startswith("repeated au sets ")
     assert list(spread([]))[-1] == "repeated au sets 0"
+
+
+def test_most_rows_are_agreed_on_and_those_read_otherwise_are_not() -> None:
+    lines = (line for file in FILES for line in file.read_text("utf-8").splitlines())
+    rows = [row for row in map(json.loads, lines) if "reader" in row]
+    otherwise = {row["id"] for row in rows if row["reader"] != row["emotion"]}
+    assert len(rows) == 7056
+    assert len(otherwise) == 118
+    read = [*read_contexts("train"), *read_contexts("dev"), *read_contexts("test")]
+    doubted = {row.row_id for row in read if Perspective.SPEAKER not in row.agreed}
+    assert doubted == otherwise
