@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import threading
 import time
 import traceback
@@ -49,7 +50,9 @@ from contextface_ros.nodes.parameters import FacePlayerParameters, NodeParameter
 from contextface_ros.types import Emotion, Float32Array
 
 _SETTINGS_S = 0.25  # within which a changed parameter counts
-_WARN_S = 10.0  # between two warnings about one topic
+_WARN_S = 10.0  # between two warnings of one kind: the same words, whatever the numbers
+_WARN_KINDS = 20  # in that time
+_NUMBER = re.compile(r"[-+.\d]+|nan|inf")
 _FUTURE_S = 1.0  # by which a stamp may lie ahead before the clocks are said to differ
 _CLOSE_S = 1.0
 
@@ -131,7 +134,7 @@ class FacePlayer(Node):
         super().__init__("face_player")
         self._declared = NodeParameters(self, FacePlayerParameters)
         self._settings = FacePlayerParameters()
-        self._complaints: dict[str, float] = {}  # what was warned about, and when
+        self._complaints: dict[str, float] = {}  # kinds of warnings, and when
         self._refused: Counter[str] = Counter()  # messages, by topic
         self._read_settings()
         self._declared.locked = True
@@ -295,21 +298,23 @@ class FacePlayer(Node):
             )
         if age_s < -_FUTURE_S:
             self._complain(
-                "stamp",
                 f"an expression is stamped {-age_s:.0f} s in the future and shown at once:"
                 " compare the clocks (use_sim_time)",
             )
 
     def _refuse(self, topic: str, reason: str) -> None:
         self._refused[topic] += 1
-        self._complain(topic, f"{topic} refused: {reason}")
+        self._complain(f"{topic} refused: {reason}")
 
-    def _complain(self, about: str, sentence: str) -> None:
-        """Warn, but not again about the same thing for a while: a sender repeats its fault."""
+    def _complain(self, sentence: str) -> None:
+        """Warn, but not again of the same kind for a while: a sender repeats its fault."""
         now_s = time.monotonic()
-        if now_s - self._complaints.get(about, -_WARN_S) >= _WARN_S:
-            self._complaints[about] = now_s
+        kind = _NUMBER.sub("#", sentence)
+        recent = {k: at_s for k, at_s in self._complaints.items() if now_s - at_s < _WARN_S}
+        if kind not in recent and len(recent) < _WARN_KINDS:
+            recent[kind] = now_s
             self.get_logger().warning(sentence)
+        self._complaints = recent
 
     # --- the executor's thread --------------------------------------------------------------------
 
@@ -319,7 +324,7 @@ class FacePlayer(Node):
             settings = self._declared.read()
             parse_regions(settings.mask)
         except BadInput as error:
-            self._complain("parameters", f"parameters not used: {error}")
+            self._complain(f"parameters not used: {error}")
             return
         if settings != self._settings:
             self._settings = settings
