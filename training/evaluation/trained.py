@@ -83,7 +83,8 @@ class TrainedModel:
         asked = [self._ids(context) for context in contexts]
         images = [c.image for c in contexts if c.image is not None and self._sees(c)]
         pixels = self._pixels(images) if images else None
-        unembedding = self.module.unembedding[self.module.emotion_ids].float()
+        emotions = torch.as_tensor(self.module.emotion_ids, device=self._device)
+        unembedding = self.module.unembedding[emotions].float()
         logits = self._last_states(asked, pixels).float() @ unembedding.T
         probabilities = logits.softmax(dim=1)
         said = [EMOTIONS[index] for index in probabilities.argmax(dim=1).tolist()]
@@ -136,7 +137,7 @@ class TrainedModel:
 
     @property
     def _device(self) -> torch.device:
-        return self.module.projection[0].weight.device
+        return next(self.module.projection.parameters()).device
 
     def _prediction(self, p: Float32Array, beta: Float32Array, seen: bool) -> Prediction:
         return Prediction(
@@ -174,5 +175,4 @@ def load_trained_model(run: Path) -> TrainedModel:
         module = module.to(device)
     else:
         module.projection.to(device)
-        module.emotion_ids = module.emotion_ids.to(device)
     return TrainedModel(module, read.vocabulary, read.image, config.prompt, config.basis)
