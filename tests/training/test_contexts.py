@@ -27,13 +27,12 @@ spread: Callable[[list[dict[str, Any]]], Iterator[str]] = SCRIPT["spread"]
 def test_a_file_keeps_the_rules(file: Path) -> None:
     rows, faults = check(file)
     assert faults == []
-    assert len(rows) == 252
-    assert len({row["scenario"] for row in rows}) == 36
+    assert len(rows) == 7 * len({row["scenario"] for row in rows})
 
 
 def test_no_id_or_text_is_in_two_files() -> None:
     rows = [json.loads(line) for file in FILES for line in file.read_text("utf-8").splitlines()]
-    assert len(rows) == 252 * len(FILES)
+    assert len(rows) >= 7560
     assert len({row["id"] for row in rows}) == len(rows)
     assert len({row["text"].lower() for row in rows}) == len(rows)
 
@@ -49,7 +48,7 @@ def test_the_split_is_the_committed_one() -> None:
     assert len(scenarios) == 1080
     assert committed == {scenario: part_of(scenario) for scenario in scenarios}
     assert all(row.part == "train" for row in rows if row.register in TRAIN_ONLY)
-    assert len(rows) == 252 * len(FILES)
+    assert len([row for row in rows if row.register not in TRAIN_ONLY]) == 7560
 
 
 def good_row() -> dict[str, Any]:
