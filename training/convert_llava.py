@@ -1,9 +1,9 @@
 r"""From an original LLaVA checkpoint to transformers' LlavaForConditionalGeneration.
 
-    python -m training.convert_llava llava-llama-2-13b-chat-lightning-preview runs/llava-llama2-13b \
+    python -m training.convert_llava llava-llama-2-13b-chat runs/llava-llama2-13b \
         --vision openai/clip-vit-large-patch14-336
     python -m training.convert_llava Llama-2-13b-chat-hf runs/llava-llama2-13b \
-        --projector llava-pretrain-llama-2-13b-chat/mm_projector.bin --vision ...
+        --projector mm_projector.bin --vision openai/clip-vit-large-patch14-336
 
 The original's projector is one linear layer (LLaVA on Llama-2) or two with a GELU between (LLaVA
 1.5); transformers' class has two. A linear one becomes the first, followed by the identity as
@@ -199,8 +199,9 @@ def _with_rows(weight: torch.Tensor, rows: int) -> torch.Tensor:
 def _config(
     settings: Mapping[str, Any], vision: Any, tokenizer: Any, rows: int, linear: bool
 ) -> LlavaConfig:
-    language = LlamaConfig().to_dict()
-    known = {name: settings[name] for name in language if name in settings}
+    # transformers takes the rope's settings under their old names too, but does not list them.
+    names = [*LlamaConfig().to_dict(), "rope_theta", "rope_scaling"]
+    known = {name: settings[name] for name in names if name in settings}
     known |= {"vocab_size": rows, "model_type": "llama", "tie_word_embeddings": False}
     for name in ("architectures", "transformers_version", "_name_or_path"):
         known.pop(name, None)

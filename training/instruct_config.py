@@ -192,6 +192,7 @@ class InstructConfig:
         values = dict(values)
         for name in ("base", "lora", "tasks"):
             _require(isinstance(values.get(name), dict), f"{name} is missing, or not a mapping")
+        values["tasks"] = {task: _number(f"tasks.{task}", x) for task, x in values["tasks"].items()}
         return _make(
             cls,
             "",
@@ -240,14 +241,18 @@ def _checked(name: str, value: Any, known: dataclasses.Field[Any]) -> Any:
     if isinstance(default, bool):
         _require(isinstance(value, bool), f"{name} is {value!r}, it must be true or false")
     elif isinstance(default, float):
-        try:
-            return float(value)  # YAML reads 5e-5 as text
-        except (TypeError, ValueError):
-            raise BadInput(f"{name} is {value!r}, it must be a number") from None
+        return _number(name, value)
     elif isinstance(default, (int, str)):
         kind_name = "a whole number" if isinstance(default, int) else "text"
         _require(type(value) is type(default), f"{name} is {value!r}, it must be {kind_name}")
     return value
+
+
+def _number(name: str, value: Any) -> float:
+    try:
+        return float(value)  # YAML reads 5e-5 as text
+    except (TypeError, ValueError):
+        raise BadInput(f"{name} is {value!r}, it must be a number") from None
 
 
 def _require(condition: bool, what: str) -> None:

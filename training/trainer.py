@@ -12,6 +12,7 @@ configs/accelerate/; precision is ours, so that the face projection stays in flo
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import os
 import shutil
@@ -26,7 +27,7 @@ from accelerate.utils import DistributedType, GradientAccumulationPlugin
 from torch.utils.data import DataLoader, Dataset, Subset
 from tqdm import tqdm
 
-from contextface_ros.errors import BadInput
+from contextface_ros.errors import BadInput, MissingDependency
 from training import checkpoint
 from training.checkpoint import Place
 from training.data.instruction_batch import InstructionBatch
@@ -44,7 +45,10 @@ def make_accelerator(config: InstructConfig) -> Accelerator:
 
     Raises:
         BadInput: FSDP or DeepSpeed is asked for where accelerate has none.
+        MissingDependency: DeepSpeed is asked for and not installed.
     """
+    if _asked_for("DEEPSPEED") and importlib.util.find_spec("deepspeed") is None:
+        raise MissingDependency("ZeRO needs DeepSpeed: pip install deepspeed")
     steps = GradientAccumulationPlugin(num_steps=config.accumulate, sync_with_dataloader=False)
     accelerator = Accelerator(gradient_accumulation_plugin=steps, mixed_precision="no")
     _require_what_was_asked(accelerator)
@@ -56,14 +60,18 @@ def make_accelerator(config: InstructConfig) -> Accelerator:
     return accelerator
 
 
+def _asked_for(name: str) -> bool:
+    """Whether `accelerate launch` was told to spread the model so."""
+    return os.environ.get(f"ACCELERATE_USE_{name}", "false").lower() == "true"
+
+
 def _require_what_was_asked(accelerator: Accelerator) -> None:
     """Refuse to train whole copies of a model that was to be spread.
 
     Without several GPUs accelerate falls back to just that, and says nothing.
     """
     for name, kind in (("FSDP", DistributedType.FSDP), ("DEEPSPEED", DistributedType.DEEPSPEED)):
-        asked = os.environ.get(f"ACCELERATE_USE_{name}", "false").lower() == "true"
-        if asked and accelerator.distributed_type != kind:
+        if _asked_for(name) and accelerator.distributed_type != kind:
             raise BadInput(
                 f"{name} is asked for, but accelerate runs {accelerator.num_processes} process(es)"
                 f" on {accelerator.device} without it: launch on GPUs, or with another config file"
