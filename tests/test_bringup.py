@@ -169,7 +169,7 @@ def test_an_agent_that_refuses_its_bundle_stays_and_says_why(
 def test_up_does_not_repeat_what_cannot_start(
     ros_domain_id: int, prefix: Path, tmp_path: Path
 ) -> None:
-    with running(up(prefix, "--params-file=/none.yaml"), tmp_path / "log") as process:
+    with running(up(prefix, "--no-face", "--params-file=/none.yaml"), tmp_path / "log") as process:
         assert process.popen.wait(30) == bringup.CANNOT_START
         assert len(process.lines("The node cannot start")) == 1
 
@@ -177,7 +177,7 @@ def test_up_does_not_repeat_what_cannot_start(
 def test_up_ends_with_its_agent_if_it_is_not_to_be_respawned(
     ros_domain_id: int, prefix: Path, tmp_path: Path
 ) -> None:
-    with running(up(prefix, "--no-respawn"), tmp_path / "log") as process:
+    with running(up(prefix, "--no-face", "--no-respawn"), tmp_path / "log") as process:
         wait_for_activation(process, 1)
         (agent,) = agents(process)
         agent.send_signal(signal.SIGKILL)

@@ -26,6 +26,7 @@ from contextface_ros.face import makehuman
 from contextface_ros.face.blendshapes import ARKIT_NAMES, action_units_to_blendshapes
 from contextface_ros.types import EXPRESSION_SIZE, OPEN_BASIS
 from training.data.contexts import CONTEXTS, read_contexts
+from training.data.split import TRAIN_ONLY
 
 Float64Array = npt.NDArray[np.float64]
 
@@ -38,10 +39,14 @@ MOVING = np.array([not name.startswith("eyeLook") for name in ARKIT_NAMES])
 
 
 def context_faces(folder: Path) -> Float64Array:
-    """Read the faces of the training part, speakers' and listeners', as ARKit weights (N, 52)."""
+    """Read the faces of the training part, speakers' and listeners', as ARKit weights (N, 52).
+
+    Registers that joined later are left out: a basis keeps its meaning.
+    """
     faces = [
         action_units_to_blendshapes(face.action_units)
         for row in read_contexts("train", folder)
+        if row.register not in TRAIN_ONLY
         for face in (row.speaker, row.listener)
     ]
     if not faces:
