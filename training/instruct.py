@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from accelerate import Accelerator
 from accelerate.utils import DistributedType
 
 from contextface_ros.errors import BadInput, ContextFaceError
@@ -72,7 +73,7 @@ def instruct(
         _prepare(run, config)
         log = StepLog(run, wandb_project)
     accelerator.wait_for_everyone()
-    model = load_for_training(config, str(accelerator.device))
+    model = load_for_training(config, _device(accelerator, config))
     try:
         Trainer(config, accelerator, model, mixture, run, log).train()
     finally:
@@ -80,6 +81,12 @@ def instruct(
             log.close()
         if accelerator.distributed_type != DistributedType.NO:
             accelerator.end_training()
+
+
+def _device(accelerator: Accelerator, config: InstructConfig) -> str | None:
+    """Where the weights are read to: at once to where they stay, unless they are cut first."""
+    cut = accelerator.distributed_type == DistributedType.FSDP and config.base.quantise == "none"
+    return None if cut else str(accelerator.device)
 
 
 def _prepare(run: Path, config: InstructConfig) -> None:

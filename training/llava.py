@@ -91,8 +91,8 @@ def load_for_training(config: InstructConfig, device: str | None = None) -> Cont
 
     Args:
         config: of the run.
-        device: where quantised weights go, "cuda:0" for one; they cannot be moved later. The
-            others are moved by whoever trains.
+        device: where the weights go as they are read, "cuda:0" for one; None for the CPU.
+            Quantised ones cannot be moved later.
 
     Raises:
         BadInput: the base cannot be read; says why.
@@ -124,9 +124,10 @@ def load_base(config: BaseConfig, device: str | None = None) -> Any:
         kind = LlavaForConditionalGeneration
     if config.quantise != "none":
         options["quantization_config"] = _quantisation(config)
-        options["device_map"] = {"": device or "cpu"}
     elif config.package:
         options["quantization_config"] = GgufConfig(dequantize=True)
+    if device is not None or config.quantise != "none":
+        options["device_map"] = {"": device or "cpu"}
     try:
         return kind.from_pretrained(
             where,

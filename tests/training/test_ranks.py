@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -14,6 +13,15 @@ from pathlib import Path
 import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed: run `make setup-train`")
+
+from accelerate.commands.launch import (  # noqa: E402
+    _validate_launch_command,
+    launch_command_parser,
+)
+from accelerate.utils.launch import (  # noqa: E402
+    prepare_deepspeed_cmd_env,
+    prepare_multi_gpu_env,
+)
 
 from tests.tiny_instructions import MadeData  # noqa: E402
 from training import checkpoint  # noqa: E402
@@ -30,24 +38,25 @@ WORKER = Path(__file__).with_name("rank_worker.py")
 HANG_S = 100
 STEPS = 6
 
-FSDP = {
-    "ACCELERATE_USE_FSDP": "true",
-    "FSDP_VERSION": "2",
-    "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP",
-    "FSDP_TRANSFORMER_CLS_TO_WRAP": "LlamaDecoderLayer",
-    "FSDP_RESHARD_AFTER_FORWARD": "true",
-    "FSDP_CPU_RAM_EFFICIENT_LOADING": "false",
-}
-ZERO2 = {
-    "ACCELERATE_USE_DEEPSPEED": "true",
-    "ACCELERATE_DEEPSPEED_ZERO_STAGE": "2",
-    "DS_ACCELERATOR": "cpu",
-}
 SPREADS = {
-    "ddp": ({}, "DistributedDataParallel False"),
-    "fsdp": (FSDP, "FSDPContextFaceModule True"),
-    "zero2": (ZERO2, "DeepSpeedEngine False"),
+    "ddp": "DistributedDataParallel False",
+    "fsdp": "FSDPContextFaceModule True",
+    "zero2": "DeepSpeedEngine False",
 }
+"""What each of configs/accelerate wraps the model in, and whether its weights are shards."""
+
+
+def environment(spread: str) -> dict[str, str]:
+    """What `accelerate launch` tells its processes with the config file of that name."""
+    file = FILE.with_name("accelerate") / f"{spread}.yaml"
+    parser = launch_command_parser()
+    options, _, _ = _validate_launch_command(
+        parser.parse_args(["--config_file", str(file), "script.py"])
+    )
+    if spread == "zero2":
+        options.deepspeed_fields_from_accelerate_config = ""
+        return {**prepare_deepspeed_cmd_env(options)[1], "DS_ACCELERATOR": "cpu"}
+    return dict(prepare_multi_gpu_env(options))
 
 
 @pytest.fixture(scope="module")
@@ -114,8 +123,7 @@ def train(spread: str, die_at: int, arguments: list[str]) -> list[int]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     shared = {
-        **os.environ,
-        **SPREADS[spread][0],
+        **environment(spread),
         "WORLD_SIZE": "2",
         "LOCAL_WORLD_SIZE": "2",
         "MASTER_ADDR": "127.0.0.1",
@@ -154,7 +162,7 @@ def test_two_ranks_learn_what_one_would_and_go_on_when_killed(
 
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     spreads = (run / "spread.txt").read_text().splitlines()
-    assert set(spreads) == {SPREADS[spread][1]}
+    assert set(spreads) == {SPREADS[spread]}
     assert len(spreads) == 2 * len(lines)
     assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 5, 6]
     again = {line["step"]: line["response"] for line in lines}

@@ -159,7 +159,10 @@ def test_out_of_memory_says_what_to_lower_and_keeps_what_was_learned(
     assert "gradient_checkpointing to true" in message
     assert "until step 2" in message
     assert "\n" not in message
-    assert curve(train(config, tmp_path / "run")) == curve(whole)
+    assert checkpoint.read_place(tmp_path / "run" / "checkpoint", config).step == 2
+    lines = train(config, tmp_path / "run")
+    assert [line["step"] for line in lines] == list(range(1, 9))  # none was taken again
+    assert curve(lines) == curve(whole)
 
 
 def test_other_failures_are_not_taken_for_a_lack_of_memory(
