@@ -27,6 +27,7 @@ from training.data.mixture import Mixture
 from training.data.scenes import Scene, annotated_scenes, require_basis, written_scenes
 from training.instruct_config import ABLATIONS, InstructConfig
 from training.llava import image_processor, load_for_training, load_words
+from training.memory import is_out_of_memory, weights_advice
 from training.step_log import StepLog
 from training.trainer import Trainer, make_accelerator
 
@@ -73,14 +74,32 @@ def instruct(
         _prepare(run, config)
         log = StepLog(run, wandb_project)
     accelerator.wait_for_everyone()
-    model = load_for_training(config, _device(accelerator, config))
     try:
-        Trainer(config, accelerator, model, mixture, run, log).train()
+        _trainer(config, accelerator, mixture, run, log).train()
     finally:
         if log is not None:
             log.close()
         if accelerator.distributed_type != DistributedType.NO:
             accelerator.end_training()
+
+
+def _trainer(
+    config: InstructConfig,
+    accelerator: Accelerator,
+    mixture: Mixture,
+    run: Path,
+    log: StepLog | None,
+) -> Trainer:
+    try:
+        model = load_for_training(config, _device(accelerator, config))
+        return Trainer(config, accelerator, model, mixture, run, log)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        smaller = [*weights_advice(config), "take a smaller base", "spread it by FSDP"]
+        raise BadInput(
+            f"the model does not fit in the memory of {accelerator.device}: {', or '.join(smaller)}"
+        ) from error
 
 
 def _device(accelerator: Accelerator, config: InstructConfig) -> str | None:

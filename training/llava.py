@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -33,6 +34,7 @@ from training.data.sequences import Vocabulary
 from training.face_token import add_face_token, make_room
 from training.instruct_config import BaseConfig, InstructConfig
 from training.lora import PROJECTOR, adapt
+from training.memory import is_out_of_memory
 from training.model import ContextFaceModule, vocabulary
 
 WHOLE = ["lm_head", "vision_tower", PROJECTOR]
@@ -135,8 +137,8 @@ def load_base(config: BaseConfig, device: str | None = None) -> Any:
             attn_implementation=config.attention,
             **options,
         )
-    except (OSError, ValueError, RuntimeError) as error:
-        if isinstance(error, torch.OutOfMemoryError):
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        if is_out_of_memory(error):
             raise
         raise BadInput(f"no model could be read from {where}: {_first_line(error)}") from error
 

@@ -33,6 +33,7 @@ from training.checkpoint import Place
 from training.data.instruction_batch import InstructionBatch
 from training.data.mixture import Mixture
 from training.instruct_config import TASKS, InstructConfig
+from training.memory import advice, is_out_of_memory
 from training.model import ContextFaceModule, Losses
 from training.step_log import StepLog
 from training.throughput import flops_per_token, memory_gb, peak_flops
@@ -224,11 +225,14 @@ class Trainer:
         except BadInput:
             self._rescue()
             raise
-        except (torch.OutOfMemoryError, RuntimeError) as error:
-            if not _out_of_memory(error):
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
                 raise
             self._rescue()
-            raise BadInput(self._lower()) from error
+            raise BadInput(
+                f"out of memory at batch {self.config.batch} on {self._accelerator.device}:"
+                f" {advice(self.config)}; what was learned until step {self.step} is in {self._run}"
+            ) from error
 
     def _step(self, stream: Iterator[InstructionBatch]) -> dict[str, float]:
         """One update of the weights."""
@@ -303,26 +307,6 @@ class Trainer:
         if self._accelerator.num_processes == 1 and self.step:
             self._try_to_save()
 
-    def _lower(self) -> str:
-        """What to do when memory runs out."""
-        config = self.config
-        advice = []
-        if config.batch > 1:
-            half = config.batch // 2
-            more = math.ceil(config.batch * config.accumulate / half)
-            advice.append(f"lower batch to {half} (and set accumulate to {more})")
-        if not config.gradient_checkpointing:
-            advice.append("set gradient_checkpointing to true")
-        if config.base.quantise != "nf4":
-            advice.append("set base.quantise to nf4")
-        if config.lora.embeddings == "full":
-            advice.append("set lora.embeddings to face_token")
-        advice.append(f"lower max_tokens, which is {config.max_tokens}")
-        return (
-            f"out of memory at batch {config.batch} on {self._accelerator.device}:"
-            f" {', or '.join(advice)}; what was learned until step {self.step} is in {self._run}"
-        )
-
 
 class _Told(Dataset[Any]):
     """A mixture whose bad inputs are items: worker processes would wrap them in a traceback."""
@@ -368,10 +352,6 @@ def _parts(losses: Losses, batch: InstructionBatch) -> torch.Tensor:
     values = [one] * len(TASKS) + [response] * len(TASKS)
     values += [one, losses.face.detach().float(), one, losses.right.float()]
     return given * torch.stack(values)
-
-
-def _out_of_memory(error: Exception) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)
 
 
 def _language_model(model: ContextFaceModule) -> Any:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -233,3 +234,15 @@ def test_the_operations_of_a_token_are_those_of_the_layers(config: InstructConfi
 def test_a_base_that_is_not_there_is_told_in_one_sentence(config: InstructConfig) -> None:
     with pytest.raises(BadInput, match=r"no model in /nowhere: set base\.path"):
         load_for_training(replace(config, base=BaseConfig(path="/nowhere")))
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "config.json", "tokenizer.json"])
+def test_a_download_that_was_cut_off_is_told_in_one_sentence(
+    config: InstructConfig, tiny_llava: Path, tmp_path: Path, file: str
+) -> None:
+    folder = shutil.copytree(tiny_llava, tmp_path / "base")
+    whole = (folder / file).read_bytes()
+    (folder / file).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(BadInput, match=r"could be read from .*base") as told:
+        load_for_training(replace(config, base=BaseConfig(path=str(folder))))
+    assert "\n" not in str(told.value)

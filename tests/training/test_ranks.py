@@ -67,6 +67,7 @@ def config(tiny_llava: Path) -> InstructConfig:
         read,
         base=replace(read.base, path=str(tiny_llava)),
         lora=replace(read.lora, dropout=0.0, projector=True),
+        variation=replace(read.variation, image=0.0),
         steps=STEPS,
         save_every=2,
     )
@@ -150,8 +151,11 @@ def test_two_ranks_learn_what_one_would_and_go_on_when_killed(
 ) -> None:
     if spread == "zero2" and importlib.util.find_spec("deepspeed") is None:
         pytest.skip("deepspeed is not installed: pip install deepspeed")
-    tasks = {mixtures(config, made_data)[0][number].task for number in range(2 * STEPS)}
-    assert tasks == {"situation", "expression", "vqa"}  # with faces and without
+    # The last batch of a step is where ranks wait for each other's gradients: some have no face
+    # for the head, some no image for the projector, which learns too.
+    waits = [mixtures(config, made_data)[0][number] for number in range(1, 2 * STEPS, 2)]
+    assert any(len(batch.face_rows) == 0 for batch in waits)
+    assert any(batch.pixels is None for batch in waits)
     config.write(tmp_path / "config.yaml")
     run = tmp_path / "run"
     arguments = [str(tmp_path / "config.yaml"), *made_data.arguments, "--run", str(run)]

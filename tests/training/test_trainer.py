@@ -165,6 +165,14 @@ def test_out_of_memory_says_what_to_lower_and_keeps_what_was_learned(
     assert curve(lines) == curve(whole)
 
 
+def test_a_model_that_does_not_fit_is_told_before_it_trains(
+    config: InstructConfig, train, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr(instruct, "load_for_training", lambda *_: torch.empty(1 << 50))
+    with pytest.raises(BadInput, match=r"does not fit in the memory of cpu: set base\.quantise"):
+        train(config, tmp_path)
+
+
 def test_other_failures_are_not_taken_for_a_lack_of_memory(
     config: InstructConfig, train, tmp_path: Path, monkeypatch
 ) -> None:
@@ -324,6 +332,7 @@ def test_only_devices_with_a_data_sheet_have_a_peak(monkeypatch) -> None:
         "NVIDIA H100 80GB HBM3": 989e12,
         "NVIDIA H100 PCIe": 756e12,
         "NVIDIA L40S": 362e12,
+        "NVIDIA L40": 181e12,
         "NVIDIA L4": 121e12,
         "NVIDIA T4": None,
     }.items():
