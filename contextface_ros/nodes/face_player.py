@@ -52,7 +52,7 @@ from contextface_ros.types import Emotion, Float32Array
 _SETTINGS_S = 0.25  # within which a changed parameter counts
 _WARN_S = 10.0  # between two warnings of one kind: the same words, whatever the numbers
 _WARN_KINDS = 20  # in that time
-_NUMBER = re.compile(r"[-+.\d]+|nan|inf")
+_NUMBER = re.compile(r"[-+]?\d+(\.\d+)?(e[-+]?\d+)?|\b-?(nan|inf)\b")
 _FUTURE_S = 1.0  # by which a stamp may lie ahead before the clocks are said to differ
 _CLOSE_S = 1.0
 

@@ -186,7 +186,9 @@ class ViewerParameters:
 class FacePlayerParameters:
     """Parameters of the node `face_player`."""
 
-    rate_hz: float = parameter(60.0, "Poses a second.", minimum=1.0, maximum=240.0)
+    rate_hz: float = parameter(
+        60.0, "Poses that are published a second.", minimum=1.0, maximum=240.0
+    )
     gain: float = parameter(
         1.0,
         "Factor on the weights of a face that is asked for, from the next one on.",
@@ -361,4 +363,6 @@ def _when(spec: Field[Any]) -> str:
 
 
 def _yaml(value: object) -> str:
+    if value == "":
+        return '""'  # nothing at all is null
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -29,6 +29,7 @@ from contextface_ros.nodes import qos
 from contextface_ros.srv import Express
 
 TIMEOUT_S = 30.0
+UNANSWERED_S = 8.0
 """Far above what anything takes, for a machine that is busy with other things."""
 
 EVERY_ANSWER = QoSProfile(
@@ -214,8 +215,23 @@ class Robot:
         return self._express.call_async(Express.Request(**fields))
 
     def express(self, **fields: Any) -> Express.Response:
-        """Call ~/express and wait for the answer."""
-        return self.result(self.call_express(**fields), "the answer of express")
+        """Call ~/express and wait for the answer.
+
+        A server that has not discovered its client yet answers into the void, and the client cannot
+        tell: asked again after a while.
+        """
+        asked = [self.call_express(**fields)]
+        again = time.monotonic() + UNANSWERED_S
+
+        def answered() -> bool:
+            nonlocal again
+            if time.monotonic() > again:
+                asked.append(self.call_express(**fields))
+                again = time.monotonic() + UNANSWERED_S
+            return any(future.done() for future in asked)
+
+        self.until(answered, "the answer of express")
+        return next(future.result() for future in asked if future.done())
 
     def answer_to(self, text: str) -> Emotion:
         """Say something and wait for the emotion whose quote it is."""

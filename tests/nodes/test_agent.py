@@ -173,6 +173,23 @@ def test_an_error_of_the_model_costs_one_utterance(robot: Robot, agent: Process)
     assert agent.lines("utterance not answered: .*not finite")
 
 
+def test_it_thinks_while_it_works_and_no_longer(robot: Robot) -> None:
+    heard: list[String] = []
+    robot.subscribe(String, "attention", qos.UTTERANCE, heard)
+    robot.until(lambda: robot.node.count_publishers("attention"), "its attention")
+    robot.until(lambda: heard or robot.answer_to("Are you there?"), "the first of it")
+
+    def words() -> list[str]:
+        return [message.data for message in heard]
+
+    for text in "think 0.5 of something happy", "divide by zero, please":
+        robot.until(lambda: words()[-1] == "idle", "it is idle")
+        heard.clear()
+        robot.say(text)
+        robot.until(lambda: len(heard) >= 2, "it attends, and to nothing more")
+        assert words() == ["thinking", "idle"]
+
+
 def test_the_newest_frame_shows_the_target_person(robot: Robot) -> None:
     show(robot, picture(FACES[0]))
     emotion = robot.answer_to("do you see me")

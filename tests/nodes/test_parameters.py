@@ -12,9 +12,14 @@ from hypothesis import strategies as st
 
 from contextface_ros.face.head import DEVICES
 from contextface_ros.nodes import parameters
-from contextface_ros.nodes.parameters import AgentParameters, CameraParameters, ViewerParameters
+from contextface_ros.nodes.parameters import (
+    AgentParameters,
+    CameraParameters,
+    FacePlayerParameters,
+    ViewerParameters,
+)
 
-KINDS = [AgentParameters, CameraParameters, ViewerParameters]
+KINDS = [AgentParameters, FacePlayerParameters, CameraParameters, ViewerParameters]
 
 
 def test_the_params_file_is_the_one_made_from_the_dataclass(prefix: Path) -> None:

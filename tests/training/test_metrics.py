@@ -133,3 +133,31 @@ def test_the_noise_floor_falls_with_rows() -> None:
 def test_the_rank_is_that_of_the_basis() -> None:
     random = np.random.default_rng(1)
     assert metrics.rank(random.normal(size=(200, 12)) @ random.normal(size=(12, 100)) + 3) == 12
+
+
+@given(seeds)
+@settings(max_examples=25, deadline=None)
+def test_what_is_not_known_counts_nowhere(seed: int) -> None:
+    said, truth = faces(seed), faces(seed + 1)
+    half = np.arange(100) < 50
+    wild = truth.copy()
+    wild[:, 50:] = 1e3
+    assert metrics.l2(said, wild, half) == pytest.approx(metrics.l2(said[:, :50], truth[:, :50]))
+    alone = metrics.frechet(said[:, :50], truth[:, :50])
+    assert metrics.frechet(said, wild, half) == pytest.approx(alone, rel=1e-6)
+    rows = np.ones(truth.shape, dtype=bool)
+    rows[3:] = half  # three faces whole, the others in part
+    assert metrics.frechet(said, wild, rows) == pytest.approx(alone, rel=1e-6)
+    squares = (said - truth) ** 2
+    mixed = (squares[:3].sum() + squares[3:, :50].sum()) / rows.sum()
+    wild[:3] = truth[:3]
+    assert metrics.l2(said, wild, rows) == pytest.approx(mixed, rel=1e-4)
+    everything = np.ones(100, dtype=bool)
+    assert metrics.l2(said, truth, everything) == pytest.approx(metrics.l2(said, truth))
+    assert metrics.frechet(said, truth, everything) == metrics.frechet(said, truth)
+
+
+def test_a_confusion_counts_rows_as_true_and_columns_as_said() -> None:
+    counts = metrics.confusion(labels(0, 0, 1, 6), labels(0, 1, 1, 5))
+    assert counts.sum() == 4
+    assert counts[0, 0] == counts[0, 1] == counts[1, 1] == counts[6, 5] == 1
