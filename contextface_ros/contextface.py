@@ -108,7 +108,10 @@ class ContextFace:
         readings = self._language.read_many(contexts)
         betas = self._head.project(np.stack([reading.hidden_state for reading in readings]))
         self._say_if_blind(contexts, readings)
-        return [self._prediction(*pair) for pair in zip(readings, betas, strict=True)]
+        return [
+            predicted(reading.probabilities, beta, self.bundle.basis, reading.used_image)
+            for reading, beta in zip(readings, betas, strict=True)
+        ]
 
     def abort(self) -> None:
         """Make the call under way raise Aborted soon. Callable from any thread."""
@@ -129,22 +132,6 @@ class ContextFace:
     ) -> None:
         self.close()
 
-    def _prediction(self, reading: Reading, beta: Float32Array) -> Prediction:
-        probabilities = reading.probabilities
-        return Prediction(
-            emotion=EMOTIONS[int(probabilities.argmax())],
-            probabilities=probabilities,
-            valence=float(probabilities @ VALENCE),
-            arousal=float(probabilities @ AROUSAL),
-            expression=Expression(
-                basis=self.bundle.basis,
-                coefficients=beta,
-                jaw_pose=np.zeros(3, np.float32),
-                intensity=min(1.0, INTENSITY_PER_NORM * float(np.linalg.norm(beta))),
-            ),
-            used_image=reading.used_image,
-        )
-
     def _say_if_blind(self, contexts: Sequence[Context], readings: Sequence[Reading]) -> None:
         blind = any(
             context.image is not None and not reading.used_image
@@ -156,6 +143,32 @@ class ContextFace:
                 "The bundle %s cannot see: images are left out, and answers are from words alone.",
                 self.bundle.name,
             )
+
+
+def predicted(
+    probabilities: Float32Array, beta: Float32Array, basis: str, used_image: bool
+) -> Prediction:
+    """What follows from the two things that a model says.
+
+    Args:
+        probabilities: (7,) over EMOTIONS.
+        beta: (100,) coefficients of the face.
+        basis: name of their basis.
+        used_image: whether an image was among what was read.
+    """
+    return Prediction(
+        emotion=EMOTIONS[int(probabilities.argmax())],
+        probabilities=probabilities,
+        valence=float(probabilities @ VALENCE),
+        arousal=float(probabilities @ AROUSAL),
+        expression=Expression(
+            basis=basis,
+            coefficients=beta,
+            jaw_pose=np.zeros(3, np.float32),
+            intensity=min(1.0, INTENSITY_PER_NORM * float(np.linalg.norm(beta))),
+        ),
+        used_image=used_image,
+    )
 
 
 def _load_language(bundle: Bundle, threads: int, device: str) -> LanguageModel:

@@ -25,13 +25,10 @@ from contextface_ros.errors import BadInput, ContextFaceError
 from contextface_ros.types import Perspective
 from training.evaluation import baselines
 from training.evaluation.cases import human_set, read_set, written_set
-from training.evaluation.faces import Faces, read_faces
 from training.evaluation.model import is_bundle, open_model
 from training.evaluation.plots import draw_confusion
 from training.evaluation.report import Report, Task, add_baselines, measure
 from training.evaluation.tables import show
-
-__all__ = ["Faces", "read_faces"]
 
 REPORT = "evaluation.json"
 

@@ -26,7 +26,7 @@ from contextface_ros.types import EXPRESSION_SIZE, OPEN_BASIS, Float32Array, Per
 from training import metrics
 from training.config import TrainConfig
 from training.data.contexts import read_contexts
-from training.evaluate import Faces, read_faces
+from training.evaluation.faces import Faces, read_faces
 from training.gguf_names import MATRICES, ROTARY
 from training.model import ContextFaceModule
 from training.train import load_trained

@@ -16,7 +16,7 @@ from contextface_ros.language.llama_cpp import LlamaCpp  # noqa: E402
 from contextface_ros.types import EMOTIONS, EXPRESSION_SIZE, Context, Perspective  # noqa: E402
 from tests.torch_reading import TEXTS, cosine, randomize_adapter, torch_reading  # noqa: E402
 from training.data.sequences import Vocabulary  # noqa: E402
-from training.evaluate import Faces  # noqa: E402
+from training.evaluation.faces import Faces  # noqa: E402
 from training.export import calibrate, write_adapter, write_head  # noqa: E402
 from training.model import (  # noqa: E402
     ContextFaceModule,

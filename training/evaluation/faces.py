@@ -68,7 +68,8 @@ def faces_of(
     Args:
         cases: with a face each.
         predictions: one a case.
-        trained: cases of the training part, whose faces give the mean face.
+        trained: cases of the training part, whose faces give the mean face. Where none of them is
+            in the basis of `cases`, the mean of `cases` themselves stands in: a harder opponent.
 
     Raises:
         BadInput: the model speaks another basis than the annotations: coefficients of two bases

@@ -8,17 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from contextface_ros import prompts
-from contextface_ros.contextface import AROUSAL, INTENSITY_PER_NORM, VALENCE
+from contextface_ros.contextface import predicted
 from contextface_ros.types import (
     EMOTIONS,
     OPEN_BASIS,
     Context,
-    Expression,
-    Float32Array,
     Prediction,
     UInt8Array,
 )
@@ -95,7 +92,7 @@ class TrainedModel:
         ]
         betas = self.module.projection(self._last_states(whole, pixels).float())
         return [
-            self._prediction(p, beta, self._sees(context))
+            predicted(p, beta, self.basis, self._sees(context))
             for p, beta, context in zip(
                 probabilities.cpu().numpy(), betas.cpu().numpy(), contexts, strict=True
             )
@@ -138,21 +135,6 @@ class TrainedModel:
     @property
     def _device(self) -> torch.device:
         return next(self.module.projection.parameters()).device
-
-    def _prediction(self, p: Float32Array, beta: Float32Array, seen: bool) -> Prediction:
-        return Prediction(
-            emotion=EMOTIONS[int(p.argmax())],
-            probabilities=p,
-            valence=float(p @ VALENCE),
-            arousal=float(p @ AROUSAL),
-            expression=Expression(
-                basis=self.basis,
-                coefficients=beta,
-                jaw_pose=np.zeros(3, np.float32),
-                intensity=min(1.0, INTENSITY_PER_NORM * float(np.linalg.norm(beta))),
-            ),
-            used_image=seen,
-        )
 
 
 def load_trained_model(run: Path) -> TrainedModel:
