@@ -25,8 +25,9 @@ PEAK_BF16 = {
     "RTX 4090": 165e12,
     "RTX 3090": 71e12,
 }
-"""Dense bfloat16 operations per second by a part of the device's name; NVIDIA's data sheets (with
-float32 accumulation for the GeForce cards). The first that fits counts."""
+"""Dense bfloat16 operations per second by a part of the device's name, as NVIDIA states them (with
+float32 accumulation for the GeForce cards). Written down from memory: compare with the data sheet
+of a card before its MFU is published. The first that fits counts."""
 
 
 def flops_per_token(language_model: Any) -> float:

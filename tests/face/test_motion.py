@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -407,3 +408,11 @@ def test_falling_asleep_ends_at_rest_and_waking_begins_there() -> None:
     assert motion.pose(3.0).max() < 1e-3
     waking = Motion(Idle(7)).asleep().lend(frozenset(), 0.0)
     assert waking.pose(0.0).max() == 0.0
+
+
+def test_the_page_about_the_motion_has_these_tempi() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "motion.md").read_text(encoding="utf-8")
+    for emotion, tempo in TEMPI.items():
+        if emotion is not None:
+            row = f"| {emotion.value} | {tempo.onset_s} | {tempo.hold_s} | {tempo.decay_s} |"
+            assert row in page
