@@ -19,6 +19,8 @@ from rclpy.task import Future
 GRACE_S = 1.7
 """Time to end in, after which the process goes without asking native code (2 s are promised)."""
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
 
 class ClosingNode(Protocol):
     """A node with work to end before it is destroyed."""
@@ -67,6 +69,10 @@ def run(make_node: Callable[[], ClosingNode], args: Sequence[str] | None = None)
     executor.shutdown()
     node.destroy_node()
     rclpy.try_shutdown()
+    # Python puts the default handlers back when it ends, and a second signal, from the terminal or
+    # from who launched this, would then kill what is ending well. What is ignored stays ignored.
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
     return 0
 
 
@@ -75,7 +81,7 @@ def _watch_signals(stop: Future[None]) -> None:
     reader, writer = socket.socketpair()
     writer.setblocking(False)
     signal.set_wakeup_fd(writer.fileno())  # written to by the handler that Python has in C
-    for number in signal.SIGINT, signal.SIGTERM:
+    for number in _SIGNALS:
         signal.signal(number, lambda *_: None)
 
     def watch() -> None:
