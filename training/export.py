@@ -1,6 +1,7 @@
 """From a training run to a bundle on the edge.
 
     python -m training.export runs/nano models/nano
+    python -m training.export runs/again models/nano --toward models/earlier --share 0.3
 
 Writes adapter.gguf (LoRA, float16), face_head.onnx and bundle.yaml, then measures the bundle
 through llama.cpp on the dev part, and calibrates the face head there, one gain a component: what
@@ -10,6 +11,7 @@ the head knows little about is made smaller.
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
 
 import gguf
@@ -28,6 +30,7 @@ from training.config import TrainConfig
 from training.data.contexts import read_contexts
 from training.evaluation.faces import Faces, read_faces
 from training.gguf_names import MATRICES, ROTARY
+from training.interpolate import move_toward
 from training.model import ContextFaceModule
 from training.train import load_trained
 
@@ -152,11 +155,21 @@ def print_calibration(faces: Faces, gains: Float32Array) -> None:
         print(f"{when} calibration, on dev, over those of the mean face: L2 {l2:.3f}, FD {fd:.3f}")
 
 
-def export(config: TrainConfig, run: Path, folder: Path) -> None:
+@dataclass(frozen=True)
+class Blend:
+    """A bundle to move the adapter toward before the export (`interpolate.py`), how far, 0..1."""
+
+    bundle: Path
+    share: float
+
+
+def export(config: TrainConfig, run: Path, folder: Path, blend: Blend | None = None) -> None:
     """Write the bundle of a run, with the gains calibrated on the dev part."""
     folder.mkdir(parents=True, exist_ok=True)
     with torch.no_grad():
         model = load_trained(config, run)
+        if blend is not None:
+            move_toward(model, blend.bundle, blend.share)
         write_adapter(model, config.model.lora_alpha, folder / "adapter.gguf")
         write_head(model, np.ones(EXPRESSION_SIZE, np.float32), folder / "face_head.onnx")
         bundle = make_bundle(config, model.projection[0].in_features, folder.name)
@@ -174,9 +187,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("run", type=Path, help="folder of a training run")
     parser.add_argument("bundle", type=Path, help="folder of the bundle to write")
+    parser.add_argument("--toward", type=Path, help="bundle that the run began from")
+    parser.add_argument("--share", type=float, default=0.3, help="how far back to go, 0..1")
     arguments = parser.parse_args()
     config = TrainConfig.read(arguments.run / "config.yaml")
-    export(config, arguments.run, arguments.bundle)
+    blend = Blend(arguments.toward, arguments.share) if arguments.toward else None
+    export(config, arguments.run, arguments.bundle, blend)
 
 
 if __name__ == "__main__":

