@@ -7,6 +7,9 @@ import numpy.typing as npt
 
 Float64Array = npt.NDArray[np.float64]
 
+_TOGETHER = 128
+"""Problems that are solved side by side: enough for NumPy, few enough for the processor's cache."""
+
 
 def solve_box(quadratic: Float64Array, linear: Float64Array, rounds: int = 100) -> Float64Array:
     """Minimise w'Qw/2 - b'w over 0 <= w <= 1.
@@ -27,33 +30,48 @@ def solve_box(quadratic: Float64Array, linear: Float64Array, rounds: int = 100) 
     # A breath of ridge makes Q definite where two unknowns do the same thing.
     ridge = 1e-9 * float(np.trace(quadratic)) / len(quadratic)
     definite = quadratic + ridge * np.eye(len(quadratic))
-    rows = [_solve_one(definite, row, rounds) for row in linear.reshape(-1, len(quadratic))]
-    return np.array(rows, dtype=np.float64).reshape(linear.shape)
+    rows = np.asarray(linear, dtype=np.float64).reshape(-1, len(quadratic))
+    w: Float64Array = np.zeros_like(rows)
+    for start in range(0, len(rows), _TOGETHER):
+        part = slice(start, start + _TOGETHER)
+        w[part] = _solve(definite, rows[part], rounds)
+    return np.asarray(w.reshape(np.shape(linear)))
 
 
-def _solve_one(quadratic: Float64Array, linear: Float64Array, rounds: int) -> Float64Array:
-    w = np.zeros_like(linear)
-    tolerance = 1e-10 * (1.0 + float(np.abs(linear).max()))
+def _solve(quadratic: Float64Array, linear: Float64Array, rounds: int) -> Float64Array:
+    """Solve problems (B, N) side by side; one that is solved drops out."""
+    solution = np.zeros_like(linear)
+    tolerance = 1e-10 * (1.0 + np.abs(linear).max(axis=1, initial=0.0))
+    pending = np.arange(len(linear))
     for _ in range(rounds):
-        slope = quadratic @ w - linear
+        w = solution[pending]
+        slope = w @ quadratic - linear[pending]
         free = ~(((w <= 0.0) & (slope >= 0.0)) | ((w >= 1.0) & (slope <= 0.0)))
-        if not free.any() or np.abs(slope[free]).max() <= tolerance:
+        moving = np.abs(slope * free).max(axis=1, initial=0.0) > tolerance[pending]
+        pending, w, slope, free = pending[moving], w[moving], slope[moving], free[moving]
+        if not len(pending):
             break
-        step = np.zeros_like(w)
-        step[free] = np.linalg.solve(quadratic[np.ix_(free, free)], -slope[free])
-        w = _descend(quadratic, slope, w, step)
-    return w
+        # The rows and columns of what stays become those of the identity.
+        system = np.where(free[:, :, None] & free[:, None, :], quadratic, 0.0)
+        system[:, np.arange(w.shape[1]), np.arange(w.shape[1])] += ~free
+        step = np.linalg.solve(system, -(slope * free)[..., np.newaxis])[..., 0]
+        solution[pending] = _descend(quadratic, slope, w, step)
+    return solution
 
 
 def _descend(
     quadratic: Float64Array, slope: Float64Array, w: Float64Array, step: Float64Array
 ) -> Float64Array:
-    """Go along `step`, cut off at the bounds, as far as the value falls."""
+    """Go along `step`, cut off at the bounds, as far as the value falls. All (B, N)."""
+    result: Float64Array = w.copy()
     length = 1.0
-    while length > 1e-12:
-        move = np.clip(w + length * step, 0.0, 1.0) - w
+    going = np.arange(len(w))
+    while length > 1e-12 and len(going):
+        move = np.clip(w[going] + length * step[going], 0.0, 1.0) - w[going]
         # Change of the value; Armijo's rule with the gradient along the projected move.
-        if move @ (slope + 0.5 * quadratic @ move) <= 1e-4 * float(slope @ move):
-            return w + move
+        change = (move * (slope[going] + 0.5 * move @ quadratic)).sum(axis=1)
+        falls = change <= 1e-4 * (move * slope[going]).sum(axis=1)
+        result[going[falls]] = w[going[falls]] + move[falls]
+        going = going[~falls]
         length *= 0.5
-    return w
+    return result

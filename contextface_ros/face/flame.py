@@ -7,9 +7,7 @@ skinning over five joints: root, neck, jaw, left eye, right eye.
 
 from __future__ import annotations
 
-import io
 import pickle
-import re
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -20,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from contextface_ros.errors import BadBundle, BadInput
+from contextface_ros.face.pickled_arrays import dense, read_pickle
 from contextface_ros.types import EXPRESSION_SIZE, Float32Array
 
 FIRST_EXPRESSION = 300
@@ -66,7 +65,7 @@ class FlameModel:
         """
         path = Path(path)
         try:
-            fields = _read_npz(path) if path.suffix == ".npz" else _read_pickle(path)
+            fields = _read_npz(path) if path.suffix == ".npz" else read_pickle(path)
             return cls._from_fields(fields)
         except OSError as error:
             raise BadBundle(f"{path} cannot be read: {error.strerror or error}") from error
@@ -88,7 +87,7 @@ class FlameModel:
     @classmethod
     def _from_fields(cls, fields: dict[str, Any]) -> FlameModel:
         def numbers(name: str, *shape: int | None) -> Float32Array:
-            array = np.ascontiguousarray(_dense(fields[name]), dtype=np.float32)
+            array = np.ascontiguousarray(dense(fields[name]), dtype=np.float32)
             fits = len(shape) == array.ndim and all(
                 want in (None, have) for want, have in zip(shape, array.shape, strict=True)
             )
@@ -99,8 +98,8 @@ class FlameModel:
         template = numbers("v_template", None, 3)
         count = len(template)
         directions = numbers("shapedirs", count, 3, FIRST_EXPRESSION + EXPRESSION_SIZE)
-        parents = np.asarray(_dense(fields["kintree_table"])).astype(np.int64)[0]
-        faces = np.asarray(_dense(fields["f"])).astype(np.int32)
+        parents = np.asarray(dense(fields["kintree_table"])).astype(np.int64)[0]
+        faces = np.asarray(dense(fields["f"])).astype(np.int32)
         if faces.ndim != 2 or faces.shape[1] != 3 or faces.min() < 0 or faces.max() >= count:
             raise ValueError("f does not hold triangles of its vertices")
         if len(parents) != len(JOINTS) or any(p >= k for k, p in enumerate(parents[1:], 1)):
@@ -188,94 +187,3 @@ def _blend(directions: Float32Array, coefficients: npt.ArrayLike, what: str) -> 
 def _read_npz(path: Path) -> dict[str, Any]:
     with np.load(path, allow_pickle=False) as archive:
         return dict(archive)
-
-
-def _read_pickle(path: Path) -> dict[str, Any]:
-    fields = _ArraysOnly(io.BytesIO(path.read_bytes()), encoding="latin1").load()
-    if not isinstance(fields, dict):
-        raise ValueError("it does not hold a dictionary")
-    return fields
-
-
-class _Stub:
-    """Stands for an object in a pickle: keeps what it is made from, and does nothing."""
-
-    def __init__(self, *arguments: Any) -> None:
-        self.arguments = arguments
-        self.state: Any = None
-
-    def __setstate__(self, state: Any) -> None:
-        self.state = state
-
-
-class _Array(_Stub):
-    """A NumPy array; its state is (version, shape, dtype, whether in Fortran's order, bytes)."""
-
-
-class _Dtype(_Stub):
-    """A NumPy dtype, made from a code such as "f8"; its state holds the byte order."""
-
-
-class _Chumpy(_Stub):
-    """A chumpy array; its state is a dictionary with the numbers in "x"."""
-
-
-class _Sparse(_Stub):
-    """A compressed-column matrix of scipy; its state is a dictionary."""
-
-
-def _latin1(text: str, encoding: str) -> bytes:
-    """What pickles of Python 2 call `_codecs.encode` for, and nothing else."""
-    if encoding != "latin1":
-        raise pickle.UnpicklingError(f"it asks for the encoding {encoding}")
-    return text.encode("latin1")
-
-
-class _ArraysOnly(pickle.Unpickler):
-    """Reads arrays and plain containers as stubs, and refuses every other class or function."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        known = {
-            ("numpy", "ndarray"): _Array,
-            ("numpy", "_reconstruct"): _Array,
-            ("numpy", "dtype"): _Dtype,
-            ("chumpy", "Ch"): _Chumpy,
-            ("scipy", "csc_matrix"): _Sparse,
-            ("_codecs", "encode"): _latin1,
-        }
-        try:
-            return known[module.partition(".")[0], name]
-        except KeyError:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}") from None
-
-
-def _dense(value: Any) -> npt.NDArray[Any]:
-    """Turn what a FLAME file holds into an array."""
-    if isinstance(value, _Chumpy):
-        return _dense(_fields(value)["x"])
-    if isinstance(value, _Sparse):
-        fields = _fields(value)
-        rows, columns = (int(side) for side in fields["_shape"])
-        starts, row = _dense(fields["indptr"]), _dense(fields["indices"])
-        dense = np.zeros((rows, columns))
-        np.add.at(
-            dense, (row, np.repeat(np.arange(columns), np.diff(starts))), _dense(fields["data"])
-        )
-        return dense
-    if isinstance(value, _Array):
-        _, shape, dtype, fortran, raw = value.state
-        if not isinstance(dtype, _Dtype) or not re.fullmatch("[biuf][1248]", dtype.arguments[0]):
-            raise ValueError("it holds an array of something else than numbers")
-        order = "<" if dtype.state is None or dtype.state[1] == "|" else dtype.state[1]
-        data = raw.encode("latin1") if isinstance(raw, str) else raw
-        numbers = np.frombuffer(data, np.dtype(order + dtype.arguments[0]))
-        return np.reshape(numbers, shape, order="F" if fortran else "C")
-    if isinstance(value, _Stub):
-        raise ValueError("it holds something else than arrays")
-    return np.asarray(value)
-
-
-def _fields(stub: _Stub) -> dict[str, Any]:
-    if not isinstance(stub.state, dict):
-        raise ValueError("it holds an array without numbers")
-    return stub.state

@@ -18,6 +18,7 @@ from hypothesis.extra.numpy import arrays
 from contextface_ros.errors import BadBundle, BadInput
 from contextface_ros.face.flame import JOINTS, FlameModel, rotation
 from contextface_ros.face.open_head import OpenHead
+from contextface_ros.face.pickled_arrays import dense, read_pickle
 
 JAW, LEFT_EYE = JOINTS.index("jaw"), JOINTS.index("left_eye")
 
@@ -146,6 +147,12 @@ def released_libraries(monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Any]:
 
     class Ch:
         def __init__(self, x: np.ndarray) -> None:
+            # What chumpy 0.70 pickles beside the numbers: a set among them.
+            self._dirty_vars: set[str] = {"x"}
+            self._itr = None
+            self._parents: dict[str, Any] = {}
+            self._cache: dict[str, Any] = {"drs": {}}
+            self._depends_on_deps: dict[str, Any] = {}
             self.x = x
 
     class csc_matrix:
@@ -192,6 +199,48 @@ def test_a_pickle_like_the_released_ones(
     np.testing.assert_allclose(
         model.vertices(face, pose), head.model.vertices(face, pose), atol=1e-6
     )
+
+
+def test_the_oldest_protocol_is_read(
+    released_libraries: tuple[Any, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Ch, csc_matrix = released_libraries
+    numbers = np.arange(12.0).reshape(3, 4)
+    path = tmp_path / "old.pkl"
+    path.write_bytes(pickle.dumps({"chumpy": Ch(numbers), "sparse": csc_matrix(numbers)}, 0))
+    monkeypatch.undo()
+    for value in read_pickle(path).values():
+        np.testing.assert_array_equal(dense(value), numbers)
+
+
+def test_a_part_of_a_chumpy_array_is_read(
+    released_libraries: tuple[Any, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Ch, _ = released_libraries
+    home = types.ModuleType("chumpy.reordering")
+
+    class Select:
+        def __init__(self, a: Any, idxs: np.ndarray, shape: tuple[int, ...]) -> None:
+            self.a, self.idxs, self.preferred_shape = a, idxs, shape
+
+    Select.__module__, Select.__qualname__ = home.__name__, "Select"
+    monkeypatch.setitem(sys.modules, home.__name__, home)
+    home.Select = Select  # type: ignore[attr-defined]
+    whole = np.arange(12.0).reshape(3, 4)
+    part = Select(Ch(whole), np.array([0, 1, 4, 5]), (2, 2))
+    path = tmp_path / "part.pkl"
+    path.write_bytes(pickle.dumps({"part": part}, 2))
+    np.testing.assert_array_equal(dense(read_pickle(path)["part"]), whole[:2, :2])
+
+
+@pytest.mark.parametrize("kind", ["collections.OrderedDict", "builtins.dict", "builtins.set"])
+def test_nothing_but_arrays_is_reconstructed(tmp_path: Path, kind: str) -> None:
+    module, _, name = kind.rpartition(".")
+    payload = f"ccopyreg\n_reconstructor\n(c{module}\n{name}\ncbuiltins\nobject\nNtR.".encode()
+    path = tmp_path / "evil.pkl"
+    path.write_bytes(payload)
+    with pytest.raises(BadBundle, match=r"it asks for"):
+        FlameModel.load(path)
 
 
 class Evil:
