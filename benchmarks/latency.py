@@ -45,6 +45,7 @@ from contextface_ros.bundle import Bundle, load_bundle
 from contextface_ros.contextface import ContextFace
 from contextface_ros.face.head import FaceHead
 from contextface_ros.language.llama_cpp import LlamaCpp, _Piece
+from contextface_ros.language.runtime import Runtime
 from contextface_ros.msg import Expression
 from contextface_ros.nodes import qos
 from contextface_ros.types import EMOTIONS, Context, Float32Array
@@ -248,7 +249,7 @@ def run(bundle_name: str, rounds: int) -> dict[str, object]:
         with started(bundle_name) as agent:
             ready_s.append(agent.ready_s)
     chat, generate = ChatThenEmbed(bundle), GenerateThenProject(bundle)
-    face = ContextFace.load(bundle_name, threads=THREADS, device="cpu")
+    face = ContextFace.load(bundle_name, Runtime(threads=THREADS, device="cpu"))
     with started(bundle_name) as agent, face:
         ready_s.append(agent.ready_s)
         times = measure(

@@ -120,8 +120,15 @@ def _express_batch(arguments: argparse.Namespace) -> int:
 
 def _load(arguments: argparse.Namespace) -> ContextFace:
     from contextface_ros.contextface import ContextFace
+    from contextface_ros.language.runtime import Runtime
 
-    return ContextFace.load(arguments.model, threads=arguments.threads, device=arguments.device)
+    runtime = Runtime(
+        device=arguments.device,
+        threads=arguments.threads,
+        context_length=arguments.context_length,
+        gpu_layers=arguments.gpu_layers,
+    )
+    return ContextFace.load(arguments.model, runtime)
 
 
 def _read_image(path: Path) -> UInt8Array:
@@ -364,6 +371,14 @@ def _describe_express(command: argparse.ArgumentParser) -> None:
     add("--model", default="nano", metavar="NAME", help="a bundle's name or folder")
     add("--threads", type=_count, default=2, metavar="N", help="CPU threads of the language model")
     add("--device", choices=DEVICES, default="auto", help="where the model runs")
+    add("--gpu-layers", type=int, default=-1, metavar="N", help="layers on the GPU; -1 for all")
+    add(
+        "--context-length",
+        type=_count,
+        default=2048,
+        metavar="N",
+        help="tokens of the longest text, an image included",
+    )
 
 
 def _count(text: str) -> int:

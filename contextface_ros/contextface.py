@@ -16,6 +16,7 @@ from contextface_ros.bundle import Bundle, load_bundle
 from contextface_ros.errors import BadInput
 from contextface_ros.face.head import FaceHead
 from contextface_ros.language.protocol import LanguageModel, Reading
+from contextface_ros.language.runtime import Runtime
 from contextface_ros.types import EMOTIONS, Context, Expression, Float32Array, Prediction
 
 VALENCE = np.array([-0.51, -0.63, 0.40, 0.0, -0.64, 0.81, -0.60], np.float32)
@@ -59,28 +60,24 @@ class ContextFace:
         self._told_blind = False
 
     @classmethod
-    def load(
-        cls, bundle: str | Path = "nano", *, threads: int = 2, device: str = "auto"
-    ) -> ContextFace:
+    def load(cls, bundle: str | Path = "nano", runtime: Runtime | None = None) -> ContextFace:
         """Load a bundle by name or path, with every file checked.
 
         Args:
             bundle: name of a bundle, or the folder of one.
-            threads: CPU threads of the language model.
-            device: "auto" for the best that works, or "cpu", "cuda" or "tensorrt".
+            runtime: where and how it runs; `Runtime()` by default.
 
         Raises:
             BadBundle: not found, changed, or unfit.
-            BadInput: a device that is unknown or does not work here; threads below 1.
+            BadInput: a device that does not work here.
             MissingDependency: a package that the bundle needs is not installed.
         """
-        if threads < 1:
-            raise BadInput(f"threads is {threads}, it must be at least 1")
+        runtime = runtime or Runtime()
         loaded = load_bundle(bundle)
-        head = FaceHead(loaded.face_head_path, device)
+        head = FaceHead(loaded.face_head_path, runtime.device)
         if head.fallback_reason:
             _LOG.warning("%s", head.fallback_reason)
-        language = _load_language(loaded, threads, device)
+        language = _load_language(loaded, runtime)
         try:
             return cls(loaded, language, head)
         except BaseException:
@@ -171,7 +168,7 @@ def predicted(
     )
 
 
-def _load_language(bundle: Bundle, threads: int, device: str) -> LanguageModel:
+def _load_language(bundle: Bundle, runtime: Runtime) -> LanguageModel:
     if bundle.backend != "llama_cpp":
         raise BadInput(
             f"bundle {bundle.name} wants the back end {bundle.backend}, which this version cannot "
@@ -189,6 +186,5 @@ def _load_language(bundle: Bundle, threads: int, device: str) -> LanguageModel:
         prompt="paper" if bundle.prompt == "paper" else "edge",
         adapter=bundle.adapter_path,
         adapter_scale=bundle.adapter.scale if bundle.adapter else 1.0,
-        threads=threads,
-        gpu=device,
+        runtime=runtime,
     )

@@ -17,6 +17,7 @@ from contextface_ros.face.blendshapes import ARKIT_NAMES
 from contextface_ros.face.head import FaceHead
 from contextface_ros.face.open_head import OpenHead
 from contextface_ros.language.llama_cpp import LlamaCpp
+from contextface_ros.language.runtime import Runtime
 from contextface_ros.types import EMOTIONS, Context, Emotion, Perspective, Prediction
 from tests.tiny_bundle import head_model
 
@@ -34,7 +35,7 @@ ANGRY = Context(quote="Get out of my house right now, you liar!")
 
 @pytest.fixture(scope="module")
 def nano() -> Iterator[ContextFace]:
-    with ContextFace.load("nano", threads=1, device="cpu") as contextface:
+    with ContextFace.load("nano", Runtime(threads=1, device="cpu")) as contextface:
         yield contextface
 
 
@@ -140,7 +141,7 @@ def test_bad_text_is_refused_and_the_next_is_answered(nano: ContextFace) -> None
 
 def test_blindness_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
     seen = Context(quote="Look!", image=np.zeros((4, 4, 3), np.uint8))
-    with ContextFace.load("nano", threads=1, device="cpu") as contextface:
+    with ContextFace.load("nano", Runtime(threads=1, device="cpu")) as contextface:
         assert not contextface.sees
         with caplog.at_level(logging.WARNING, "contextface_ros.contextface"):
             contextface.predict(ANGRY)
@@ -154,7 +155,7 @@ def test_a_head_of_another_width_is_refused(tmp_path: Path) -> None:
     narrow = tmp_path / "narrow.onnx"
     narrow.write_bytes(head_model(64).SerializeToString())
     bundle = load_bundle("nano")
-    language = LlamaCpp(bundle.base_path, threads=1)
+    language = LlamaCpp(bundle.base_path, runtime=Runtime(threads=1))
     try:
         with pytest.raises(BadInput, match=r"576 numbers.*64"):
             ContextFace(bundle, language, FaceHead(narrow, "cpu"))
@@ -164,7 +165,7 @@ def test_a_head_of_another_width_is_refused(tmp_path: Path) -> None:
 
 def test_no_threads_is_refused() -> None:
     with pytest.raises(BadInput, match="threads is 0"):
-        ContextFace.load("nano", threads=0)
+        ContextFace.load("nano", Runtime(threads=0))
 
 
 def test_aborted_and_used_again(nano: ContextFace) -> None:
@@ -178,6 +179,6 @@ def test_aborted_and_used_again(nano: ContextFace) -> None:
 
 
 def test_closed_twice() -> None:
-    contextface = ContextFace.load("nano", threads=1, device="cpu")
+    contextface = ContextFace.load("nano", Runtime(threads=1, device="cpu"))
     contextface.close()
     contextface.close()

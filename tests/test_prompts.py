@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from contextface_ros import prompts
 from contextface_ros.errors import BadInput
 from contextface_ros.language.llama_cpp import LlamaCpp
+from contextface_ros.language.runtime import Runtime
 from contextface_ros.types import EMOTIONS, Context, Emotion, Perspective
 from tests.tiny_bundle import BASE
 
@@ -33,7 +34,9 @@ versions = st.sampled_from(["edge", "paper"])
 
 @pytest.fixture(scope="module")
 def language() -> Iterator[LlamaCpp]:
-    model = LlamaCpp(Path(str(resources.files(BASE.package))) / BASE.resource, threads=1)
+    model = LlamaCpp(
+        Path(str(resources.files(BASE.package))) / BASE.resource, runtime=Runtime(threads=1)
+    )
     yield model
     model.close()
 

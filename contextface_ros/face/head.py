@@ -13,12 +13,11 @@ import numpy as np
 from contextface_ros.errors import BadBundle, BadInput, MissingDependency
 from contextface_ros.face.onnx_check import HeadShape, check_head
 from contextface_ros.folders import user_cache
+from contextface_ros.language.runtime import DEVICES
 from contextface_ros.types import EXPRESSION_SIZE, Float32Array
 
 if TYPE_CHECKING:
     import onnxruntime
-
-DEVICES = ("auto", "cpu", "cuda", "tensorrt")
 
 _CPU = "CPUExecutionProvider"
 _CUDA = "CUDAExecutionProvider"

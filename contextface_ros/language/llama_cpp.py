@@ -29,10 +29,8 @@ from contextface_ros import prompts
 from contextface_ros.errors import Aborted, BadBundle, BadInput
 from contextface_ros.language.fast_weights import fast_weights
 from contextface_ros.language.protocol import Reading
+from contextface_ros.language.runtime import ALL_LAYERS, Runtime
 from contextface_ros.types import EMOTIONS, Context, Float32Array
-
-N_CTX = 2048
-"""Positions in the KV cache, shared by all sequences: room for the longest text that is allowed."""
 
 MAX_SEQUENCES = 8
 """Contexts read together."""
@@ -40,7 +38,12 @@ MAX_SEQUENCES = 8
 _LOG = logging.getLogger(__name__)
 _ABORTED = 2  # llama_decode's result when the abort callback said so
 _NO_SLOT = 1  # ... and when the cache has no room
-_GPU_LAYERS_ALL = 1000
+_EVERY_LAYER = 1000  # llama.cpp takes as many as there are
+_FLASH_ATTENTION = {
+    "auto": llama_cpp.LLAMA_FLASH_ATTN_TYPE_AUTO,
+    "on": llama_cpp.LLAMA_FLASH_ATTN_TYPE_ENABLED,
+    "off": llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED,
+}
 
 
 @llama_cpp.llama_log_callback  # type: ignore[untyped-decorator]
@@ -70,8 +73,7 @@ class LlamaCpp:
         prompt: prompts.PromptVersion = "edge",
         adapter: Path | None = None,
         adapter_scale: float = 1.0,
-        threads: int = 2,
-        gpu: str = "auto",
+        runtime: Runtime | None = None,
     ) -> None:
         """Load weights whose files were checked before (`bundle.py`).
 
@@ -80,9 +82,7 @@ class LlamaCpp:
             prompt: version of the prompt that the adapter was trained with.
             adapter: GGUF of a LoRA adapter.
             adapter_scale: factor on the adapter's effect.
-            threads: CPU threads.
-            gpu: "auto" puts all layers on a GPU if llama.cpp was built for one, "cpu" none; any
-                other name insists on one.
+            runtime: where and how it runs; `Runtime()` by default.
 
         Raises:
             BadBundle: llama.cpp cannot load a file, or the adapter changes nothing.
@@ -92,11 +92,13 @@ class LlamaCpp:
         self._context: Any = None
         self._batch: Any = None
         self._version = prompt
+        runtime = runtime or Runtime()
+        self._length = runtime.context_length
         self._stop = False
         llama_cpp.llama_log_set(_log, ctypes.c_void_p(0))
         llama_cpp.llama_backend_init()
         try:
-            self._load(base, threads, gpu)
+            self._load(base, runtime)
             self._prefix = self._prefix_tokens()
             if adapter is not None:
                 self._apply(adapter, adapter_scale)
@@ -130,7 +132,7 @@ class LlamaCpp:
         self._stop = False
         prompts_ = [self._prompt_tokens(context) for context in contexts]
         readings: list[Reading] = []
-        for group in _groups(prompts_, N_CTX - len(self._prefix), self._tail_room()):
+        for group in _groups(prompts_, self._length - len(self._prefix), self._tail_room()):
             readings += self._read_group(group)
         return readings
 
@@ -160,17 +162,18 @@ class LlamaCpp:
 
     # --- loading ---------------------------------------------------------------------------------
 
-    def _load(self, base: Path, threads: int, gpu: str) -> None:
+    def _load(self, base: Path, runtime: Runtime) -> None:
         has_gpu = llama_cpp.llama_supports_gpu_offload()
-        if gpu not in ("auto", "cpu") and not has_gpu:
+        if runtime.device not in ("auto", "cpu") and not has_gpu:
             raise BadInput(
-                f"device {gpu} is asked for, but this llama-cpp-python was built for the CPU: "
-                "build it with CMAKE_ARGS=-DGGML_CUDA=on, or use device auto"
+                f"device {runtime.device} is asked for, but this llama-cpp-python was built for "
+                "the CPU: build it with CMAKE_ARGS=-DGGML_CUDA=on, or use device auto"
             )
         model = llama_cpp.llama_model_default_params()
-        on_gpu = has_gpu and gpu != "cpu"
-        model.n_gpu_layers = _GPU_LAYERS_ALL if on_gpu else 0
-        base = base if on_gpu else fast_weights(base, threads)
+        on_gpu = has_gpu and runtime.device != "cpu"
+        layers = _EVERY_LAYER if runtime.gpu_layers == ALL_LAYERS else runtime.gpu_layers
+        model.n_gpu_layers = layers if on_gpu else 0
+        base = base if on_gpu else fast_weights(base, runtime.threads)
         self._model = llama_cpp.llama_model_load_from_file(str(base).encode(), model)
         if not self._model:
             raise BadBundle(f"llama.cpp cannot load {base}: get the file again.")
@@ -179,12 +182,13 @@ class LlamaCpp:
         # SentencePiece vocabularies put a space before a text of their own accord.
         self._adds_space = llama_cpp.llama_vocab_type(self._vocab) == llama_cpp.LLAMA_VOCAB_TYPE_SPM
         context = llama_cpp.llama_context_default_params()
-        context.n_ctx = context.n_batch = N_CTX
+        context.n_ctx = context.n_batch = self._length
         # Each output has room for the logits of a whole vocabulary, so no more than are needed.
         context.n_outputs_max = MAX_SEQUENCES * self._tail_room()
         context.n_seq_max = MAX_SEQUENCES + 1
         context.kv_unified = True  # the prefix is in memory once, whatever reads it
-        context.n_threads = context.n_threads_batch = threads
+        context.n_threads = context.n_threads_batch = runtime.threads
+        context.flash_attn_type = _FLASH_ATTENTION[runtime.flash_attention]
         context.pooling_type = llama_cpp.LLAMA_POOLING_TYPE_NONE
         self._abort_callback = llama_cpp.ggml_abort_callback(lambda _: self._stop)
         context.abort_callback = self._abort_callback
@@ -192,7 +196,7 @@ class LlamaCpp:
         if not self._context:
             raise BadBundle(f"llama.cpp cannot make a context for {base}: free some memory.")
         self._memory = llama_cpp.llama_get_memory(self._context)
-        self._batch = llama_cpp.llama_batch_init(N_CTX, 0, MAX_SEQUENCES)
+        self._batch = llama_cpp.llama_batch_init(self._length, 0, MAX_SEQUENCES)
 
     def _prefix_tokens(self) -> list[int]:
         bos = llama_cpp.llama_vocab_bos(self._vocab)
@@ -230,7 +234,7 @@ class LlamaCpp:
     def _prompt_tokens(self, context: Context) -> list[int]:
         prompt = prompts.prompt(context, self._version)
         tokens = prompts.token_ids(prompt.text + prompt.question, self.tokenize)
-        room = N_CTX - len(self._prefix) - self._tail_room()
+        room = self._length - len(self._prefix) - self._tail_room()
         if len(tokens) > room:
             raise BadInput(f"The text has {len(tokens):,} tokens; shorten it to {room:,} or fewer.")
         return tokens

@@ -28,6 +28,7 @@ from std_msgs.msg import String
 
 from contextface_ros.errors import Aborted, BadInput, ContextFaceError
 from contextface_ros.face.attitude import Attention
+from contextface_ros.language.runtime import Runtime
 from contextface_ros.msg import Emotion as EmotionMsg
 from contextface_ros.msg import Expression as ExpressionMsg
 from contextface_ros.nodes import convert, diagnostics, process, qos
@@ -49,11 +50,21 @@ On a busy machine discovery takes up to a second; loading takes most of that any
 """
 
 
-def load_model(bundle: str, *, threads: int, device: str) -> Model:
+def load_model(bundle: str, runtime: Runtime) -> Model:
     """Load a bundle: the default of the node's `load`."""
     from contextface_ros.contextface import ContextFace
 
-    return ContextFace.load(bundle, threads=threads, device=device)
+    return ContextFace.load(bundle, runtime)
+
+
+def _runtime(settings: AgentParameters) -> Runtime:
+    return Runtime(
+        device=settings.device,
+        threads=settings.threads,
+        gpu_layers=settings.gpu_layers,
+        flash_attention=settings.flash_attention,
+        context_length=settings.context_length,
+    )
 
 
 class Outputs:
@@ -132,9 +143,7 @@ class Agent(LifecycleNode):
         before, after = DISCOVERY_S
         self._refuse_namesake(before)  # which may have the GPU's memory
         start = time.monotonic()
-        load = partial(
-            self._load, settings.bundle, threads=settings.threads, device=settings.device
-        )
+        load = partial(self._load, settings.bundle, _runtime(settings))
         self._model = ModelThread(load, settings.queue_size)
         model = self._model.model
         loaded_s = time.monotonic() - start

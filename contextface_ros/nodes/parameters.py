@@ -12,6 +12,13 @@ from dataclasses import Field, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from contextface_ros.errors import BadInput
+from contextface_ros.language.runtime import (
+    ALL_LAYERS,
+    DEVICES,
+    FLASH_ATTENTION,
+    LONGEST_CONTEXT,
+    SHORTEST_CONTEXT,
+)
 
 if TYPE_CHECKING:
     from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
@@ -63,10 +70,29 @@ class AgentParameters:
         "auto",
         "Where the model runs. `auto` takes a GPU if there is one; `cuda` refuses to configure"
         " without one.",
-        choices=("auto", "cpu", "cuda", "tensorrt"),
+        choices=DEVICES,
     )
     threads: int = parameter(
         2, "CPU threads of the language model, at most the physical cores.", minimum=1, maximum=256
+    )
+    gpu_layers: int = parameter(
+        ALL_LAYERS,
+        "Layers of the language model that go to the GPU, where one is used; -1 for all. Fewer fit"
+        " in a smaller memory, and are slower.",
+        minimum=ALL_LAYERS,
+        maximum=1000,
+    )
+    flash_attention: str = parameter(
+        "auto",
+        "Attention in one fused kernel: `auto` where the back end has it for the device.",
+        choices=FLASH_ATTENTION,
+    )
+    context_length: int = parameter(
+        2048,
+        "Positions of the language model's cache: the longest text, an image included. Costs memory"
+        " in proportion.",
+        minimum=SHORTEST_CONTEXT,
+        maximum=LONGEST_CONTEXT,
     )
     perspective: str = parameter(
         "speaker",

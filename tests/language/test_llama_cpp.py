@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from contextface_ros.errors import Aborted, BadBundle, BadInput
 from contextface_ros.language.llama_cpp import LlamaCpp, _shared
 from contextface_ros.language.protocol import Reading
+from contextface_ros.language.runtime import Runtime
 from contextface_ros.types import EMOTIONS, Context, Perspective
 from tests.tiny_bundle import BASE, HIDDEN_SIZE
 
@@ -44,7 +45,7 @@ ODD_TEXTS = (
 
 @pytest.fixture(scope="module")
 def language() -> Iterator[LlamaCpp]:
-    model = LlamaCpp(SMOLLM2, threads=1)
+    model = LlamaCpp(SMOLLM2, runtime=Runtime(threads=1))
     yield model
     model.close()
 
@@ -82,7 +83,7 @@ def test_perspectives_are_read_differently(language: LlamaCpp, readings: list[Re
 
 
 def test_the_cached_prefix_changes_nothing(language: LlamaCpp) -> None:
-    fresh = LlamaCpp(SMOLLM2, threads=1)
+    fresh = LlamaCpp(SMOLLM2, runtime=Runtime(threads=1))
     first = fresh.read(Context(quote=TEXTS[0]))
     fresh.close()
     again = language.read(Context(quote=TEXTS[0]))
@@ -163,7 +164,7 @@ def test_aborted_from_another_thread(language: LlamaCpp, readings: list[Reading]
 
 
 def test_closed_twice() -> None:
-    model = LlamaCpp(SMOLLM2, threads=1)
+    model = LlamaCpp(SMOLLM2, runtime=Runtime(threads=1))
     model.close()
     model.close()
 
@@ -183,7 +184,7 @@ def test_an_adapter_that_changes_nothing_is_refused(tmp_path: Path) -> None:
     writer.add_tensor("blk.0.attn_q.weight.lora_b", np.zeros((HIDDEN_SIZE, 2), np.float32))
     finish(writer)
     with pytest.raises(BadBundle, match="changes nothing"):
-        LlamaCpp(SMOLLM2, adapter=tmp_path / "zero.gguf", threads=1)
+        LlamaCpp(SMOLLM2, adapter=tmp_path / "zero.gguf", runtime=Runtime(threads=1))
 
 
 # --- against transformers ------------------------------------------------------------------------
@@ -279,7 +280,7 @@ def spm_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def spm(spm_file: Path) -> Iterator[LlamaCpp]:
-    model = LlamaCpp(spm_file, threads=1)
+    model = LlamaCpp(spm_file, runtime=Runtime(threads=1))
     yield model
     model.close()
 

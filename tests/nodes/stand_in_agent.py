@@ -14,6 +14,7 @@ from functools import partial
 import numpy as np
 
 from contextface_ros.errors import Aborted, BadBundle
+from contextface_ros.language.runtime import Runtime
 from contextface_ros.nodes import process
 from contextface_ros.nodes.agent import Agent
 from contextface_ros.types import (
@@ -38,7 +39,7 @@ class StandIn:
         self._owner = threading.get_ident()
 
     @classmethod
-    def load(cls, bundle: str, *, threads: int, device: str) -> StandIn:
+    def load(cls, bundle: str, runtime: Runtime) -> StandIn:
         if bundle == "corrupt":
             raise BadBundle("corrupt/adapter.gguf has a wrong checksum: copy the bundle again")
         if bundle == "slow":

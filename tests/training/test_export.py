@@ -13,6 +13,7 @@ from contextface_ros.bundle import Adapter, Bundle, BundleFile, save_bundle  # n
 from contextface_ros.errors import BadBundle  # noqa: E402
 from contextface_ros.face.head import FaceHead  # noqa: E402
 from contextface_ros.language.llama_cpp import LlamaCpp  # noqa: E402
+from contextface_ros.language.runtime import Runtime  # noqa: E402
 from contextface_ros.types import EMOTIONS, EXPRESSION_SIZE, Context, Perspective  # noqa: E402
 from tests.torch_reading import TEXTS, cosine, randomize_adapter, torch_reading  # noqa: E402
 from training.data.sequences import Vocabulary  # noqa: E402
@@ -50,7 +51,7 @@ def adapted(
 ) -> Iterator[LlamaCpp]:
     adapter = tmp_path_factory.mktemp("export") / "adapter.gguf"
     write_adapter(module, CONFIG.lora_alpha, adapter)
-    model = LlamaCpp(CONFIG.base, adapter=adapter, threads=1)
+    model = LlamaCpp(CONFIG.base, adapter=adapter, runtime=Runtime(threads=1))
     yield model
     model.close()
 

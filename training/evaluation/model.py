@@ -16,6 +16,7 @@ from rich.progress import track
 from contextface_ros.bundle import load_bundle, save_bundle
 from contextface_ros.contextface import ContextFace
 from contextface_ros.errors import BadInput
+from contextface_ros.language.runtime import Runtime
 from contextface_ros.types import Context, Prediction
 from training.evaluation.cases import Case
 
@@ -69,7 +70,7 @@ def open_model(path: Path, threads: int = 2, tuned: bool = True) -> Iterator[Mod
 @contextmanager
 def _open_bundle(path: Path, threads: int, tuned: bool) -> Iterator[ContextFace]:
     if tuned:
-        with ContextFace.load(path, threads=threads) as contextface:
+        with ContextFace.load(path, Runtime(threads=threads)) as contextface:
             yield contextface
         return
     bundle = load_bundle(path)
@@ -78,7 +79,7 @@ def _open_bundle(path: Path, threads: int, tuned: bool) -> Iterator[ContextFace]
     with tempfile.TemporaryDirectory() as folder:
         shutil.copy(bundle.face_head_path, Path(folder) / bundle.face_head.file)
         save_bundle(dataclasses.replace(bundle, adapter=None, metrics={}), Path(folder))
-        with ContextFace.load(folder, threads=threads) as contextface:
+        with ContextFace.load(folder, Runtime(threads=threads)) as contextface:
             yield contextface
 
 
