@@ -146,6 +146,29 @@ def _llama_cpp(name: str) -> Finding:
     )
 
 
+def _bitsandbytes(name: str) -> Finding:
+    """One small matrix, quantised: on a Jetson it imports, and fails at the first kernel."""
+    found = _imported("bitsandbytes")
+    if isinstance(found, str):
+        return Finding(
+            name, "absent", found, "pip install bitsandbytes (4 bit and int8, with torch)"
+        )
+    import torch
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        found.functional.quantize_4bit(torch.ones(64, 64, device=device), quant_type="nf4")
+    except Exception as error:  # whatever its kernels raise
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        return Finding(
+            name,
+            "note",
+            f"{found.__version__} imports, but cannot quantise on {device}: {reason}",
+            "build it for this GPU, or use a GGUF bundle, which needs none of it",
+        )
+    return Finding(name, "ok", f"{found.__version__}, quantises on {device}")
+
+
 def _has_nvidia_gpu() -> bool:
     return any(Path(device).exists() for device in ("/dev/nvidia0", "/dev/nvhost-gpu"))
 
@@ -274,6 +297,7 @@ CHECKS: dict[str, Callable[[str], Finding]] = {
     "PyYAML": _package("yaml", "pip install PyYAML", needed=True),
     "onnxruntime": _onnxruntime,
     "llama.cpp": _llama_cpp,
+    "bitsandbytes": _bitsandbytes,
     "opencv": _package("cv2", "pip install opencv-python-headless", needed=True),
     "rich": _package("rich", "pip install rich", needed=False),
     "yuface": _package("yuface", _YUFACE_FIX, needed=False),

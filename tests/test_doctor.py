@@ -120,3 +120,19 @@ def test_the_message_to_itself_needs_a_middleware(monkeypatch: pytest.MonkeyPatc
     broken = finding("ros")
     assert broken.status == "broken"
     assert "rmw_no_such_thing" in broken.detail
+
+
+def test_bitsandbytes_is_made_to_quantise(monkeypatch: pytest.MonkeyPatch) -> None:
+    package = pytest.importorskip("bitsandbytes", reason="run `make setup-train`")
+    works = finding("bitsandbytes")
+    assert works.status == "ok"
+    assert "quantises on" in works.detail
+
+    def no_kernel(*_: object, **__: object) -> None:
+        raise RuntimeError("no kernel image is available for execution on the device\nat line 1")
+
+    monkeypatch.setattr(package.functional, "quantize_4bit", no_kernel)
+    fails = finding("bitsandbytes")
+    assert fails.status == "note"
+    assert fails.detail.endswith("no kernel image is available for execution on the device")
+    assert fails.fix
