@@ -12,7 +12,19 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
-EXTRAS = ("ros", "render", "viewer", "audio", "hub", "gpu", "train", "augment", "flame", "dev")
+EXTRAS = (
+    "ros",
+    "render",
+    "viewer",
+    "audio",
+    "hub",
+    "gpu",
+    "huggingface",
+    "train",
+    "augment",
+    "flame",
+    "dev",
+)
 
 
 def requirements(name: str) -> list[str]:

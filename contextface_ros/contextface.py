@@ -13,7 +13,7 @@ from types import TracebackType
 import numpy as np
 
 from contextface_ros.bundle import Bundle, load_bundle
-from contextface_ros.errors import BadInput
+from contextface_ros.errors import BadInput, MissingDependency
 from contextface_ros.face.head import FaceHead
 from contextface_ros.language.protocol import LanguageModel, Reading
 from contextface_ros.language.runtime import Runtime
@@ -169,11 +169,8 @@ def predicted(
 
 
 def _load_language(bundle: Bundle, runtime: Runtime) -> LanguageModel:
-    if bundle.backend != "llama_cpp":
-        raise BadInput(
-            f"bundle {bundle.name} wants the back end {bundle.backend}, which this version cannot "
-            "run: export it for llama_cpp"
-        )
+    if bundle.backend == "huggingface":
+        return _load_huggingface(bundle, runtime)
     if bundle.mmproj is not None:
         raise BadInput(
             f"bundle {bundle.name} has a vision tower, which this version cannot run: leave out "
@@ -186,5 +183,24 @@ def _load_language(bundle: Bundle, runtime: Runtime) -> LanguageModel:
         prompt="paper" if bundle.prompt == "paper" else "edge",
         adapter=bundle.adapter_path,
         adapter_scale=bundle.adapter.scale if bundle.adapter else 1.0,
+        runtime=runtime,
+    )
+
+
+def _load_huggingface(bundle: Bundle, runtime: Runtime) -> LanguageModel:
+    try:
+        from contextface_ros.language.huggingface import HuggingFace
+    except ImportError as error:
+        raise MissingDependency(
+            f"bundle {bundle.name} runs on transformers, and {error.name} is missing: "
+            "pip install 'contextface_ros[huggingface]'"
+        ) from error
+
+    return HuggingFace(
+        bundle.base_path,
+        prompt="paper" if bundle.prompt == "paper" else "edge",
+        adapter=bundle.adapter_path,
+        adapter_scale=bundle.adapter.scale if bundle.adapter else 1.0,
+        precision=bundle.precision or "bfloat16",
         runtime=runtime,
     )
