@@ -23,6 +23,7 @@ class Stage:
         contexts: whether the contexts with faces are in the mix.
         texts_per_class: number of human texts a class and epoch.
         learning_rate: at the peak.
+        own: how often an epoch sees each of the user's own texts, where there are any.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Stage:
     contexts: bool
     texts_per_class: int
     learning_rate: float
+    own: int = 0
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@ The figures that count are those of `training.evaluate`, through the exported bu
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
@@ -14,6 +16,7 @@ import torch
 from contextface_ros.types import EMOTIONS, Perspective
 from training.data.contexts import AnnotatedContext, read_contexts
 from training.data.corpus import LabelledText, balanced
+from training.data.scenes import Scene
 from training.data.sequences import Augmentation, TokenTree, TreeMaker, batches
 from training.model import ContextFaceModule
 
@@ -24,14 +27,17 @@ BATCH_TOKENS = 4096
 
 @dataclass(frozen=True)
 class DevSet:
-    """Trees of dev contexts and of human dev texts; the mean face of the training part."""
+    """Trees of dev contexts, of human dev texts and of a user's own; the mean training face."""
 
     contexts: list[TokenTree]
     texts: list[TokenTree]
+    own: list[TokenTree]
     mean_beta: np.ndarray
 
     @classmethod
-    def make(cls, maker: TreeMaker, texts: list[LabelledText], seed: int) -> DevSet:
+    def make(
+        cls, maker: TreeMaker, texts: list[LabelledText], own: Sequence[Scene], seed: int
+    ) -> DevSet:
         """Draw the set; the same for a seed."""
         random = Random(seed)
         drawn: list[AnnotatedContext] = random.sample(read_contexts("dev"), CONTEXTS)
@@ -45,30 +51,32 @@ class DevSet:
         return cls(
             [maker.from_context(row, plain, random) for row in rows],
             [maker.from_text(row, plain, random) for row in balanced(texts, TEXTS_PER_CLASS, seed)],
+            [maker.from_scene(scene, plain, random) for scene in own],
             np.mean(faces, axis=0),
         )
 
     @torch.no_grad()
     def measure(self, model: ContextFaceModule) -> dict[str, float]:
-        """UAR of speaker, listener and human texts, and L2 over that of the mean face.
+        """UAR of speaker, listener, human and own texts, and L2 over that of the mean face.
 
         Faces are asked for with the true emotion in the answer, so L2 is a lower bound.
         """
         model.eval()
-        truth: dict[str, list[int]] = {"speaker": [], "listener": [], "texts": []}
-        said: dict[str, list[int]] = {"speaker": [], "listener": [], "texts": []}
+        truth: dict[str, list[int]] = defaultdict(list)
+        said: dict[str, list[int]] = defaultdict(list)
         ours = mean = 0.0
-        for name, trees in (("contexts", self.contexts), ("texts", self.texts)):
+        sets = (("contexts", self.contexts), ("texts", self.texts), ("own", self.own))
+        for name, trees in sets:
             for batch in batches(trees, BATCH_TOKENS, 1.0, None):
                 hidden = model.hidden_states(batch)
                 guess = model.emotion_logits(hidden, batch).argmax(dim=1)
                 for index, (label, answer) in enumerate(
                     zip(batch.emotions.tolist(), guess.tolist(), strict=True)
                 ):
-                    who = "texts" if name == "texts" else ("speaker", "listener")[index % 2]
+                    who = ("speaker", "listener")[index % 2] if name == "contexts" else name
                     truth[who].append(label)
                     said[who].append(answer)
-                if len(batch.betas):
+                if name == "contexts":
                     error = model.betas(hidden, batch) - batch.betas
                     ours += error.pow(2).sum().item()
                     mean += (batch.betas - torch.from_numpy(self.mean_beta)).pow(2).sum().item()

@@ -5,7 +5,7 @@
 
 Writes adapter.gguf (LoRA, float16), face_head.onnx and bundle.yaml, then measures the bundle
 through llama.cpp on the dev part, and calibrates the face head there, one gain a component: what
-the head knows little about is made smaller.
+the head knows little about is made smaller. `--keep-gains` leaves the head as it was trained.
 """
 
 from __future__ import annotations
@@ -34,6 +34,10 @@ from training.interpolate import move_toward
 from training.model import ContextFaceModule
 from training.train import load_trained
 
+NANO_DATA = (
+    "Contexts with faces written for this project by a large language model, and human texts with "
+    "human labels from GoEmotions, XED and Event2Mind; see card.md."
+)
 HIGHEST_GAIN = 1.5
 TINY = 1e-6
 
@@ -103,11 +107,26 @@ def _tensor(name: str, width: int) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", width])
 
 
-def make_bundle(config: TrainConfig, hidden_size: int, name: str) -> Bundle:
+@dataclass(frozen=True)
+class Label:
+    """What a bundle says of itself.
+
+    Attributes:
+        name: of the bundle and its folder.
+        version: such as "0.1.0".
+        trained_on: the training data in one paragraph.
+    """
+
+    name: str
+    version: str
+    trained_on: str
+
+
+def make_bundle(config: TrainConfig, hidden_size: int, label: Label) -> Bundle:
     """The manifest of an exported run, without checksums and metrics."""
     return Bundle(
-        name=name,
-        version="0.2.0",
+        name=label.name,
+        version=label.version,
         backend="llama_cpp",
         prompt=config.prompt,
         basis=OPEN_BASIS,
@@ -128,10 +147,7 @@ def make_bundle(config: TrainConfig, hidden_size: int, name: str) -> Bundle:
             "XED": "CC BY 4.0 (Helsinki-NLP)",
             "Event2Mind": "MIT (University of Washington)",
         },
-        trained_on=(
-            "Contexts with faces written for this project by a large language model, and human "
-            "texts with human labels from GoEmotions, XED and Event2Mind; see card.md."
-        ),
+        trained_on=label.trained_on,
     )
 
 
@@ -163,8 +179,11 @@ class Blend:
     share: float
 
 
-def export(config: TrainConfig, run: Path, folder: Path, blend: Blend | None = None) -> None:
-    """Write the bundle of a run, with the gains calibrated on the dev part."""
+def export(
+    run: Path, folder: Path, label: Label, *, blend: Blend | None = None, keep_gains: bool = False
+) -> None:
+    """Write the bundle of a run, with the gains calibrated on the dev part unless they are kept."""
+    config = TrainConfig.read(run / "config.yaml")
     folder.mkdir(parents=True, exist_ok=True)
     with torch.no_grad():
         model = load_trained(config, run)
@@ -172,8 +191,10 @@ def export(config: TrainConfig, run: Path, folder: Path, blend: Blend | None = N
             move_toward(model, blend.bundle, blend.share)
         write_adapter(model, config.model.lora_alpha, folder / "adapter.gguf")
         write_head(model, np.ones(EXPRESSION_SIZE, np.float32), folder / "face_head.onnx")
-        bundle = make_bundle(config, model.projection[0].in_features, folder.name)
+        bundle = make_bundle(config, model.projection[0].in_features, label)
         save_bundle(bundle, folder)
+        if keep_gains:
+            return
         with ContextFace.load(folder) as contextface:
             faces = read_faces(contextface, read_contexts("dev"), Perspective.SPEAKER)
         gains = calibrate(faces)
@@ -189,10 +210,13 @@ def main() -> None:
     parser.add_argument("bundle", type=Path, help="folder of the bundle to write")
     parser.add_argument("--toward", type=Path, help="bundle that the run began from")
     parser.add_argument("--share", type=float, default=0.3, help="how far back to go, 0..1")
+    parser.add_argument("--keep-gains", action="store_true", help="leave the head as trained")
+    parser.add_argument("--version", default="0.1.0", help="version of the bundle")
+    parser.add_argument("--trained-on", default=NANO_DATA, help="the training data, in a paragraph")
     arguments = parser.parse_args()
-    config = TrainConfig.read(arguments.run / "config.yaml")
+    label = Label(arguments.bundle.name, arguments.version, arguments.trained_on)
     blend = Blend(arguments.toward, arguments.share) if arguments.toward else None
-    export(config, arguments.run, arguments.bundle, blend)
+    export(arguments.run, arguments.bundle, label, blend=blend, keep_gains=arguments.keep_gains)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@ r"""Fine-tune ContextFace.
     python -m training.train training/configs/nano.yaml --texts TRAIN.tsv --run runs/nano
     python -m training.train training/configs/nano.yaml --texts TRAIN.tsv --run runs/more \
         --start models/nano --stages "contexts again"
+    python -m training.train training/configs/retrain.yaml --own MINE.jsonl --run runs/mine \
+        --start models/nano
 
 Writes to the run's folder: the config, metrics.jsonl (one line every few steps and one an epoch),
 and checkpoint.pt after every few minutes and every epoch, from which the same command goes on.
@@ -22,9 +24,11 @@ from random import Random
 import torch
 from tqdm import tqdm
 
+from contextface_ros.errors import BadInput, ContextFaceError
 from training.config import Stage, TrainConfig
 from training.data.contexts import read_contexts
 from training.data.corpus import balanced, read_corpus
+from training.data.own import OwnTexts, read_own
 from training.data.sequences import Batch, TokenTree, TreeMaker, batches
 from training.dev import DevSet
 from training.model import ContextFaceModule, build, load_tokenizer, vocabulary
@@ -44,19 +48,32 @@ class Place:
     step: int = 0
 
 
+@dataclass(frozen=True)
+class Sources:
+    """What a run is made from, beside the contexts of the project.
+
+    Attributes:
+        texts: human texts with labels, text_emotion_train.tsv; None for none.
+        own: a user's own labelled texts; None for none.
+        start: bundle to continue from; None for the base.
+    """
+
+    texts: Path | None = None
+    own: Path | None = None
+    start: Path | None = None
+
+
 class Run:
     """One training run: its model, its data, and its folder."""
 
-    def __init__(
-        self, config: TrainConfig, texts: Path, folder: Path, start: Path | None = None
-    ) -> None:
+    def __init__(self, config: TrainConfig, sources: Sources, folder: Path) -> None:
         torch.manual_seed(config.seed)
         self.config = config
         self.folder = folder
         words = vocabulary(load_tokenizer(config.model), config.model.face_token)
         self.model = build(config.model, words)
-        if start is not None:
-            start_from(start, self.model)
+        if sources.start is not None:
+            start_from(sources.start, self.model)
         self.optimizer = MasterAdamW(
             (p for p in self.model.parameters() if p.requires_grad),
             config.betas,
@@ -65,8 +82,11 @@ class Run:
         )
         self._maker = TreeMaker(words, config.prompt)
         self._contexts = read_contexts("train")
-        self._texts = read_corpus(texts, "train")
-        self._dev = DevSet.make(self._maker, read_corpus(texts, "dev"), config.seed)
+        self._texts = read_corpus(sources.texts, "train") if sources.texts else []
+        self._own = read_own(sources.own) if sources.own else OwnTexts()
+        _require_sources(config, sources)
+        texts = read_corpus(sources.texts, "dev") if sources.texts else []
+        self._dev = DevSet.make(self._maker, texts, self._own.dev, config.seed)
         self.place = Place()
 
     def trees(self, stage: Stage, number: int, epoch: int) -> list[TokenTree]:
@@ -79,7 +99,8 @@ class Run:
         if stage.contexts:
             rows = (row for row in self._contexts if row.agreed)
             trees += [self._maker.from_context(row, vary, random) for row in rows]
-        return trees
+        own = self._own.train * stage.own
+        return trees + [self._maker.from_scene(scene, vary, random) for scene in own]
 
     def epoch_batches(self, stage: Stage, number: int, epoch: int) -> list[Batch]:
         """The batches of one epoch, in their order."""
@@ -173,6 +194,16 @@ class Run:
         tqdm.write(f"going on from {self.place}")
 
 
+def _require_sources(config: TrainConfig, sources: Sources) -> None:
+    for stage in config.stages:
+        if stage.texts_per_class and sources.texts is None:
+            raise BadInput(f"stage {stage.name!r} draws human texts: give the file with --texts")
+        if stage.own and sources.own is None:
+            raise BadInput(f"stage {stage.name!r} is of your own texts: give the file with --own")
+        if sources.own is not None and not any(stage.own for stage in config.stages):
+            raise BadInput("no stage sees your own texts: set own in a stage of the config")
+
+
 def load_trained(config: TrainConfig, folder: Path) -> ContextFaceModule:
     """The model of a run, from its checkpoint."""
     words = vocabulary(load_tokenizer(config.model), config.model.face_token)
@@ -189,7 +220,8 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("config", type=Path)
-    parser.add_argument("--texts", type=Path, required=True, help="text_emotion_train.tsv")
+    parser.add_argument("--texts", type=Path, help="text_emotion_train.tsv")
+    parser.add_argument("--own", type=Path, help="your own labelled texts, JSONL or TSV")
     parser.add_argument("--run", type=Path, default=Path("runs/nano"), help="folder of the run")
     parser.add_argument("--start", type=Path, help="bundle to continue from, instead of the base")
     parser.add_argument("--stages", nargs="+", help="names of the stages to run, all by default")
@@ -197,7 +229,11 @@ def main() -> None:
     arguments.run.mkdir(parents=True, exist_ok=True)
     shutil.copy(arguments.config, arguments.run / "config.yaml")
     config = TrainConfig.read(arguments.config).only(arguments.stages)
-    Run(config, arguments.texts, arguments.run, arguments.start).train()
+    sources = Sources(arguments.texts, arguments.own, arguments.start)
+    try:
+        Run(config, sources, arguments.run).train()
+    except ContextFaceError as error:
+        raise SystemExit(f"training.train: {error}") from error
 
 
 if __name__ == "__main__":

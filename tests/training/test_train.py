@@ -19,7 +19,7 @@ from training.config import Stage, TrainConfig  # noqa: E402
 from training.data.sequences import Batch, Branch, TokenTree, collate  # noqa: E402
 from training.model import LINEAR_LAYERS, ContextFaceModule  # noqa: E402
 from training.optimizer import MasterAdamW  # noqa: E402
-from training.train import Run, load_trained  # noqa: E402
+from training.train import Run, Sources, load_trained  # noqa: E402
 
 CONFIG_FILE = Path(train.__file__).parent / "configs" / "nano.yaml"
 SPEAKER = Perspective.SPEAKER
@@ -181,7 +181,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(
 
     def weights(kind: type[Run], folder: Path) -> list[torch.Tensor]:
         folder.mkdir(exist_ok=True)
-        run = kind(config, texts, folder)
+        run = kind(config, Sources(texts), folder)
         run.train()
         return [p.detach() for p in trainable(run.model)]
 

@@ -26,6 +26,7 @@ from contextface_ros.face.open_head import OpenHead
 from contextface_ros.types import EMOTIONS, Context, Emotion, Float32Array, Perspective
 from training.data.contexts import AnnotatedContext
 from training.data.corpus import LabelledText
+from training.data.scenes import Scene
 
 
 @dataclass(frozen=True)
@@ -165,6 +166,14 @@ class TreeMaker:
             self._trunk(context), (self._branch(context, row.emotion, None, response=False),)
         )
 
+    def from_scene(self, scene: Scene, augmentation: Augmentation, random: Random) -> TokenTree:
+        """A tree with the one perspective of a scene, and its face where it has one."""
+        context = Context(scene.quote, scene.situation, scene.perspective)
+        context = _vary(context, augmentation, random)
+        beta = scene.target.coefficients if scene.target is not None else None
+        branch = self._branch(context, scene.emotion, beta, response=False)
+        return TokenTree(self._trunk(context), (branch,))
+
     def beta(self, action_units: dict[str, float]) -> Float32Array:
         """(100,) float32 expression of a face in action units, in the open basis."""
         return self._head.encode(action_units_to_blendshapes(action_units))
@@ -215,7 +224,8 @@ def batches(
     if random is not None:
         random.shuffle(groups)
     for group in groups:
-        yield collate(group, listener_weight)
+        if group:
+            yield collate(group, listener_weight)
 
 
 def collate(trees: Sequence[TokenTree], listener_weight: float) -> Batch:
