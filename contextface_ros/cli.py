@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from contextface_ros import bringup
+from contextface_ros import bringup, flame_commands
 from contextface_ros.errors import BadBundle, BadInput, ContextFaceError, MissingDependency
 
 if TYPE_CHECKING:
@@ -81,15 +81,16 @@ def express(arguments: argparse.Namespace) -> int:
         perspective=Perspective(arguments.perspective),
         image=None if arguments.image is None else _read_image(arguments.image),
     )
+    person = flame_commands.Person.of(arguments.basis, arguments.shape)
     with _load(arguments) as model:
         start = time.perf_counter()
-        prediction = model.predict(context)
+        prediction = person.face_of(model.predict(context))
         took_ms = (time.perf_counter() - start) * 1000
     _show(prediction, took_ms, arguments.json)
     if arguments.image is not None and not prediction.used_image:
         _say(f"the bundle {arguments.model} cannot see: the image was not used")
     if arguments.render is not None:
-        _render(prediction, arguments.render)
+        person.draw(prediction.expression, arguments.render)
     return 0
 
 
@@ -98,7 +99,7 @@ def _express_batch(arguments: argparse.Namespace) -> int:
     from contextface_ros.console import progress_bar
     from contextface_ros.types import Perspective
 
-    alone = ("quote", "situation", "image", "render")
+    alone = ("quote", "situation", "image", "render", "basis", "shape")
     if None in (arguments.batch, arguments.out) or any(getattr(arguments, a) for a in alone):
         raise BadInput("--batch IN.jsonl goes with --out OUT.jsonl and without another input")
     if not arguments.batch.is_file():
@@ -151,18 +152,6 @@ def _show(prediction: Prediction, took_ms: float, as_json: bool) -> None:
     from contextface_ros.console import console, show_record
 
     show_record(console(), record, took_ms)
-
-
-def _render(prediction: Prediction, path: Path) -> None:
-    from contextface_ros.face.render import FaceRenderer
-    from contextface_ros.picture import write_picture
-    from contextface_ros.types import OPEN_BASIS
-
-    if prediction.expression.basis != OPEN_BASIS:
-        raise BadInput(f"--render draws the basis {OPEN_BASIS}, not {prediction.expression.basis}")
-    with FaceRenderer() as renderer:
-        picture = renderer.picture(prediction.expression.coefficients)
-    write_picture(path, picture)
 
 
 # --- models -------------------------------------------------------------------------------------
@@ -318,6 +307,9 @@ def parser() -> argparse.ArgumentParser:
 
     _describe_up(command(commands, "up", up))
 
+    flame_commands.describe_calibrate(command(commands, "calibrate", flame_commands.calibrate))
+    flame_commands.describe_retarget(command(commands, "retarget", flame_commands.retarget))
+
     playing = command(commands, "demo", demo)
     playing.add_argument(
         "--model", default="nano", metavar="NAME", help="a bundle's name or folder"
@@ -354,6 +346,7 @@ def _describe_express(command: argparse.ArgumentParser) -> None:
     )
     add("--json", action="store_true", help="print JSON instead of bars")
     add("--render", type=Path, metavar="FILE", help="draw the face into a PNG or JPEG")
+    flame_commands.describe_face(command)
     add(
         "--batch",
         type=Path,

@@ -229,6 +229,24 @@ def _render(name: str) -> Finding:
     return Finding(name, "ok", "a face was drawn off-screen")
 
 
+def _flame(name: str) -> Finding:
+    from contextface_ros.face.calibration import FLAME_BASES, calibration_files, load_calibration
+
+    found = [basis for basis in FLAME_BASES if calibration_files(basis)]
+    if not found:
+        fix = "contextface calibrate --flame FILE, if you have FLAME 2020 or 2023"
+        return Finding(name, "absent", "no FLAME file was calibrated", fix)
+    lost = []
+    for basis in found:
+        calibration = load_calibration(basis)
+        if not Path(calibration.flame_file).is_file():
+            lost.append(calibration.flame_file)
+    if lost:
+        detail = f"{', '.join(found)} calibrated, but {', '.join(lost)} is gone: no pictures of it"
+        return Finding(name, "note", detail, "bring it back, or contextface calibrate again")
+    return Finding(name, "ok", f"{', '.join(found)} calibrated")
+
+
 # --- ROS ----------------------------------------------------------------------------------------
 
 _ROS_FIX = "source /opt/ros/<distribution>/setup.bash, or make setup"
@@ -305,6 +323,7 @@ CHECKS: dict[str, Callable[[str], Finding]] = {
     "models": _bundles,
     "answer": _answer,
     "render": _render,
+    "flame": _flame,
     "messages": _interfaces,
     "ros": _ros,
 }

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import TypeAlias
 
 import numpy as np
 
+from contextface_ros.errors import BadInput
 from contextface_ros.face.blendshapes import (
     ACTION_UNITS,
     ARKIT_NAMES,
     blendshapes_to_action_units,
 )
+from contextface_ros.face.decode import blendshapes_of
 from contextface_ros.face.open_head import OpenHead
-from contextface_ros.types import EMOTIONS, OPEN_BASIS, Prediction
+from contextface_ros.types import EMOTIONS, OPEN_BASIS, Float32Array, Prediction
 
 Record: TypeAlias = "dict[str, object]"
 
@@ -25,9 +28,9 @@ def records(predictions: Sequence[Prediction], head: OpenHead) -> list[Record]:
     """Plain objects, ready for JSON, in the same order.
 
     Keys: emotion, probabilities {label: 0..1}, valence, arousal, intensity, basis, expression (100
-    standard deviations), blendshapes {ARKit name: 0..1}, action_units {"AU12": 0..1} (those that
-    are seen), used_image. A face in another basis than the open one has no blendshapes and no
-    action units, since its coefficients mean nothing to the open head.
+    standard deviations), jaw_pose (3 angles in rad), blendshapes {ARKit name: 0..1}, action_units
+    {"AU12": 0..1} (those that are seen), used_image. A face in a basis of FLAME has no blendshapes
+    and no action units as long as that basis is not calibrated here.
 
     Args:
         predictions: the answers.
@@ -35,11 +38,16 @@ def records(predictions: Sequence[Prediction], head: OpenHead) -> list[Record]:
     """
     plain = [_without_face_units(prediction) for prediction in predictions]
     is_open = [i for i, p in enumerate(predictions) if p.expression.basis == OPEN_BASIS]
+    weights: dict[int, Float32Array] = {}
     if is_open:
         faces = np.stack([predictions[i].expression.coefficients for i in is_open])  # (N, 100)
-        weights = head.decode(faces)  # (N, 52)
-        units = blendshapes_to_action_units(weights)  # (N, 23)
-        for i, shapes, strengths in zip(is_open, weights, units, strict=True):
+        weights.update(zip(is_open, head.decode(faces), strict=True))
+    for i in set(range(len(predictions))) - set(is_open):
+        with suppress(BadInput):  # not calibrated
+            weights[i] = blendshapes_of(predictions[i].expression)
+    if weights:
+        units = blendshapes_to_action_units(np.stack(list(weights.values())))  # (N, 23)
+        for (i, shapes), strengths in zip(weights.items(), units, strict=True):
             plain[i]["blendshapes"] = _by_name(ARKIT_NAMES, shapes)
             named = _by_name(ACTION_UNITS, strengths)
             plain[i]["action_units"] = {unit: s for unit, s in named.items() if s >= _SEEN}
@@ -56,6 +64,7 @@ def _without_face_units(prediction: Prediction) -> Record:
         "intensity": _rounded(face.intensity),
         "basis": face.basis,
         "expression": [_rounded(value) for value in face.coefficients],
+        "jaw_pose": [_rounded(value) for value in face.jaw_pose],
         "blendshapes": {},
         "action_units": {},
         "used_image": prediction.used_image,

@@ -131,10 +131,11 @@ class Calibration:
         jaw_pose: (3, 52) axis-angle in rad of each unit at weight 1.
         moved_mm: (52,) root mean square of what each unit should move, over the face.
         left_mm: (52,) the same of what FLAME leaves of it.
-        worst_mm: (52,) what it leaves where it leaves most.
+        residual_mm: (52, N) float32, what it leaves at each vertex.
         distance_mm: (2,) mean and 95th percentile of the distance of the bent open head from FLAME.
         frame: (4, 4) from the FLAME head's frame, in m, to the open head's.
-        skin: the vertices that were compared.
+        vertices: (N,) which of FLAME's vertices were compared.
+        skin: these vertices.
     """
 
     basis: str
@@ -144,9 +145,10 @@ class Calibration:
     jaw_pose: Float64Array
     moved_mm: Float64Array
     left_mm: Float64Array
-    worst_mm: Float64Array
+    residual_mm: Float32Array
     distance_mm: Float64Array
     frame: Float64Array
+    vertices: npt.NDArray[np.int64]
     skin: FlameSkin
 
     def encode(
@@ -181,19 +183,26 @@ class Calibration:
         Returns:
             (T, 52) float32 in the order of ARKIT_NAMES. Units that do not move this FLAME stay 0.
         """
-        parts = [weights for weights, _ in self.decoded(coefficients, jaw_pose)]
+        parts = [weights for weights, _, _ in self.decoded(coefficients, jaw_pose)]
         return np.concatenate(parts) if parts else np.zeros((0, len(ARKIT_NAMES)), np.float32)
 
     def decoded(
         self, coefficients: npt.NDArray[np.floating], jaw_pose: npt.NDArray[np.floating]
-    ) -> Iterator[tuple[Float32Array, Float32Array]]:
-        """As `decode`, some frames at a time, with the error (frames, N) in mm at each vertex."""
+    ) -> Iterator[tuple[Float32Array, Float32Array, Float32Array]]:
+        """As `decode`, some frames at a time.
+
+        Yields:
+            (frames, 52) weights; the error that they leave at each vertex and how far the vertex is
+            from rest, (frames, N) in mm both.
+        """
         for start in range(0, len(coefficients), _FRAMES):
             part = slice(start, start + _FRAMES)
-            yield self._nearest(self.skin.displacements(coefficients[part], jaw_pose[part]))
+            wanted = self.skin.displacements(coefficients[part], jaw_pose[part])
+            weights, shown = self._nearest(wanted)
+            yield weights, _lengths_mm(wanted - shown), _lengths_mm(wanted)
 
     def _nearest(self, wanted: Float32Array) -> tuple[Float32Array, Float32Array]:
-        """Weights (T, 52) for displacements (T, N * 3) in m, and the error (T, N) in mm.
+        """Weights (T, 52) for displacements (T, N * 3) in m, and the displacements they make.
 
         Units add up, but for what the jaw carries with it when it turns: of that each step takes
         what the step before has made of it.
@@ -205,8 +214,7 @@ class Calibration:
             weights = solve_box(quadratic, pull).astype(np.float32)
             shown = self.skin.displacements(*self.encode(weights))
             turned = shown - weights @ units
-        left = (wanted - shown).reshape(len(wanted), -1, 3)
-        return weights, np.asarray(1e3 * np.linalg.norm(left, axis=2))
+        return weights, shown
 
     @property
     def _per_mm2(self) -> float:
@@ -219,6 +227,11 @@ class Calibration:
         units = self.skin.displacements(self.coefficients.T, self.jaw_pose.T)
         square = (units @ units.T).astype(np.float64) * self._per_mm2
         return units, square + _QUIET_MM2 * np.eye(len(units))
+
+    @property
+    def worst_mm(self) -> Float64Array:
+        """(52,) what FLAME leaves of each unit where it leaves most."""
+        return np.asarray(self.residual_mm.max(axis=1), dtype=np.float64)
 
     @property
     def path(self) -> Path:
@@ -303,13 +316,11 @@ def calibrate(
     wanted = placed.carried(units).reshape(len(units), -1)
     coefficients = np.zeros((EXPRESSION_SIZE, len(units)))
     jaw_pose = np.zeros((3, len(units)))
-    moved = 1e3 * np.linalg.norm(wanted.reshape(len(units), -1, 3), axis=2)  # (52, N)
-    moved_mm = np.sqrt((moved**2).mean(axis=1))
+    moved_mm = np.sqrt((_lengths_mm(wanted) ** 2).mean(axis=1))
     for k in np.flatnonzero(moved_mm > _SEEN_MM):
         turns = k in _JAW_UNITS and basis != "flame2023_no_jaw"
         coefficients[:, k], jaw_pose[:, k] = _fit(skin, wanted[k], turns)
-    left = wanted - skin.displacements(coefficients.T, jaw_pose.T)
-    left = 1e3 * np.linalg.norm(left.reshape(len(units), -1, 3), axis=2)  # (52, N)
+    left = _lengths_mm(wanted - skin.displacements(coefficients.T, jaw_pose.T))  # (52, N)
     distance = 1e3 * placed.distance_m
     return Calibration(
         basis=basis,
@@ -319,11 +330,18 @@ def calibrate(
         jaw_pose=jaw_pose,
         moved_mm=moved_mm,
         left_mm=np.sqrt((left**2).mean(axis=1)),
-        worst_mm=left.max(axis=1),
+        residual_mm=left,
         distance_mm=np.array([distance.mean(), np.percentile(distance, 95)]),
         frame=_frame(placed),
+        vertices=placed.vertices,
         skin=skin,
     )
+
+
+def _lengths_mm(displacements: npt.NDArray[np.floating]) -> Float32Array:
+    """Lengths (T, N) in mm of displacements (T, N * 3) in m."""
+    vectors = displacements.reshape(len(displacements), -1, 3)
+    return np.asarray(1e3 * np.linalg.norm(vectors, axis=2), dtype=np.float32)
 
 
 def _fit(skin: FlameSkin, wanted: Float64Array, turns: bool) -> tuple[Float64Array, Float64Array]:

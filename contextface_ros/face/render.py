@@ -68,7 +68,7 @@ class FaceRenderer:
             raise BadInput(f"a picture of {width} x {height} pixels: give 32 to 2048 for each side")
         self._head = head or OpenHead.load()
         self._surface = Surface(self._head.model, self._head.parts)
-        self._plotter = _empty_scene(width * _OVERSAMPLING, height * _OVERSAMPLING)
+        self._plotter = empty_scene(width * _OVERSAMPLING, height * _OVERSAMPLING)
         self._meshes: dict[str, Any] = {}
 
     def picture(
@@ -119,7 +119,7 @@ class FaceRenderer:
     def _add(self, name: str, points: Float32Array) -> Any:
         """Add one thing to the scene; its points, normals and colours are set for each picture."""
         triangles = self._surface.triangles[name]
-        mesh = _pyvista().PolyData(points, np.c_[np.full(len(triangles), 3), triangles])
+        mesh = import_pyvista().PolyData(points, np.c_[np.full(len(triangles), 3), triangles])
         mesh.point_data["colours"] = np.zeros((len(points), 3), np.uint8)
         mesh.point_data["normals"] = np.zeros_like(points)
         mesh.point_data.active_normals_name = "normals"
@@ -142,7 +142,7 @@ class FaceRenderer:
         return mesh
 
     def _lay_over_skin(self, sheet: UInt8Array) -> None:
-        texture = _pyvista().Texture(np.ascontiguousarray(sheet[::-1]))
+        texture = import_pyvista().Texture(np.ascontiguousarray(sheet[::-1]))
         texture.InterpolateOn()
         texture.RepeatOff()
         self._plotter.actors["skin"].texture = texture
@@ -190,10 +190,10 @@ def contact_sheet(
         sheet.save(path, format="PNG")
 
 
-def _empty_scene(width: int, height: int) -> Any:
+def empty_scene(width: int, height: int) -> Any:
     """A plotter with background, lights and camera."""
     _choose_window()
-    pyvista = _pyvista()
+    pyvista = import_pyvista()
     plotter = pyvista.Plotter(off_screen=True, window_size=[width, height], lighting="none")
     plotter.set_background(_BACKGROUND[0], top=_BACKGROUND[1])
     for place, colour, strength in _LIGHTS:
@@ -209,7 +209,7 @@ def _empty_scene(width: int, height: int) -> Any:
     return plotter
 
 
-def _pyvista() -> Any:
+def import_pyvista() -> Any:
     """The library, imported where it is used: it takes a second."""
     try:
         import pyvista

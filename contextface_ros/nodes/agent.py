@@ -28,6 +28,7 @@ from std_msgs.msg import String
 
 from contextface_ros.errors import Aborted, BadInput, ContextFaceError
 from contextface_ros.face.attitude import Attention
+from contextface_ros.face.decode import check_basis, in_basis
 from contextface_ros.language.runtime import Runtime
 from contextface_ros.msg import Emotion as EmotionMsg
 from contextface_ros.msg import Expression as ExpressionMsg
@@ -36,7 +37,7 @@ from contextface_ros.nodes.diagnostics import Tally
 from contextface_ros.nodes.inputs import Background, Inputs
 from contextface_ros.nodes.lifecycle import transition
 from contextface_ros.nodes.model_thread import Model, ModelThread
-from contextface_ros.nodes.parameters import AgentParameters, NodeParameters
+from contextface_ros.nodes.parameters import OWN_BASIS, AgentParameters, NodeParameters
 from contextface_ros.nodes.sight import Sight
 from contextface_ros.prompts import clean_text
 from contextface_ros.srv import Express
@@ -140,6 +141,8 @@ class Agent(LifecycleNode):
     def on_configure(self) -> None:
         """Load the model."""
         settings = self._settings.read()
+        if settings.basis != OWN_BASIS:
+            check_basis(settings.basis)
         before, after = DISCOVERY_S
         self._refuse_namesake(before)  # which may have the GPU's memory
         start = time.monotonic()
@@ -340,7 +343,7 @@ class Agent(LifecycleNode):
             look = partial(self._look, context, frame, inputs.region)
             answer = model.ask(look, droppable=droppable)
             outputs.attend(Attention.THINKING)
-            prediction = convert.check(await self._completed(answer))
+            prediction = self._in_basis(convert.check(await self._completed(answer)))
             if self._inputs is not inputs:
                 raise Aborted  # answered, but too late
             frame_id = frame.header.frame_id if frame is not None and prediction.used_image else ""
@@ -366,6 +369,13 @@ class Agent(LifecycleNode):
         self._tally.used_image = prediction.used_image
         self._tally.latency_ms.append((time.monotonic() - received_s) * 1e3)
         return emotion, expression
+
+    def _in_basis(self, prediction: Prediction) -> Prediction:
+        """The answer with its face in the basis that was asked for; takes a few ms."""
+        basis = self._settings.read().basis
+        if basis == OWN_BASIS:
+            return prediction
+        return replace(prediction, expression=in_basis(prediction.expression, basis))
 
     def _look(
         self, context: Context, frame: Image | CompressedImage | None, region: Box | None

@@ -33,7 +33,7 @@ from rclpy.node import Node
 from rclpy.time import Time as RosTime
 from std_msgs.msg import String
 
-from contextface_ros.errors import BadInput
+from contextface_ros.errors import BadBundle, BadInput
 from contextface_ros.face.attitude import Attention, parse_attention
 from contextface_ros.face.blendshapes import ARKIT_NAMES
 from contextface_ros.face.decode import blendshapes_of
@@ -213,7 +213,7 @@ class FacePlayer(Node):
         ):
             try:
                 take(due_s)
-            except BadInput as error:
+            except (BadInput, BadBundle) as error:  # the latter: a broken calibration
                 self._refuse(topic, str(error))
             except Exception:  # a bug: this input is lost, the face lives on
                 self._refuse(topic, traceback.format_exc())

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 P = TypeVar("P")
 
+OWN_BASIS = "own"
+"""In place of a basis: the one that the bundle answers in."""
+
 
 def parameter(
     default: bool | int | float | str,
@@ -93,6 +96,12 @@ class AgentParameters:
         " in proportion.",
         minimum=SHORTEST_CONTEXT,
         maximum=LONGEST_CONTEXT,
+    )
+    basis: str = parameter(
+        OWN_BASIS,
+        "Expression basis of the faces that are published: the bundle's own, or another one. One of"
+        " FLAME needs `contextface calibrate` first.",
+        choices=(OWN_BASIS, "open-1", "flame2020", "flame2023", "flame2023_no_jaw"),
     )
     perspective: str = parameter(
         "speaker",

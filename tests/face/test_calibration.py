@@ -124,11 +124,12 @@ def test_a_jaw_that_opens_opens_the_jaw(calibration: Calibration) -> None:
 def test_every_error_told_is_the_distance_of_the_vertices(calibration: Calibration) -> None:
     rng = np.random.default_rng(2)
     faces, jaw = rng.standard_normal((3, 100)), np.array([[0.1, 0, 0], [0, 0, 0], [0.2, 0.05, 0]])
-    ((weights, error),) = calibration.decoded(faces, jaw)
+    ((weights, error, moved),) = calibration.decoded(faces, jaw)
     wanted = calibration.skin.displacements(faces, jaw).reshape(3, -1, 3)
     shown = calibration.skin.displacements(*calibration.encode(weights)).reshape(3, -1, 3)
     np.testing.assert_allclose(error, 1e3 * np.linalg.norm(wanted - shown, axis=2), atol=1e-3)
     nothing = 1e3 * np.linalg.norm(wanted, axis=2)
+    np.testing.assert_allclose(moved, nothing, atol=1e-3)
     assert (np.sqrt((error**2).mean(1)) <= np.sqrt((nothing**2).mean(1))).all()
 
 
