@@ -38,6 +38,33 @@ def calibration(cache: Path) -> Calibration:
     return found
 
 
+def test_the_face_player_shows_a_face_of_flame(
+    module_ros_domain_id: int, calibration: Calibration, tmp_path: Path
+) -> None:
+    """Before there is an agent, whose last answer would be shown too."""
+    weights = np.zeros(len(ARKIT_NAMES))
+    smile = [ARKIT_NAMES.index(f"mouthSmile{side}") for side in ("Left", "Right")]
+    weights[smile] = 0.8
+    coefficients, jaw = calibration.encode(weights)
+    poses: list[Blendshapes] = []
+    player = python_command("contextface_ros.nodes.face_player")
+    with running(player, tmp_path / "log") as process, Robot() as robot:
+        robot.subscribe(Blendshapes, "face/blendshapes", qos.POSE, poses)
+        publisher = robot.node.create_publisher(Expression, "expression", qos.LAST_ANSWER)
+        robot.until(publisher.get_subscription_count, "the face_player")
+        robot.until(lambda: poses, "poses")
+
+        def smiles() -> bool:
+            last = dict(zip(poses[-1].names, poses[-1].weights, strict=True))
+            return min(last[ARKIT_NAMES[k]] for k in smile) > 0.6
+
+        publisher.publish(Expression(basis="flame2020", expression=coefficients, jaw_pose=jaw))
+        process.wait_for("contextface calibrate --flame FILE --name flame2020")
+        assert not smiles()
+        publisher.publish(Expression(basis="flame2023", expression=coefficients, jaw_pose=jaw))
+        robot.until(smiles, "a smile")
+
+
 @pytest.fixture(scope="module")
 def agent(
     module_ros_domain_id: int, calibration: Calibration, tmp_path_factory: pytest.TempPathFactory
@@ -72,29 +99,3 @@ def test_without_a_calibration_the_agent_says_the_command(
         assert not robot.change(Transition.TRANSITION_CONFIGURE)
         assert robot.state() == State.PRIMARY_STATE_UNCONFIGURED
         process.wait_for("contextface calibrate --flame FILE --name flame2020")
-
-
-def test_the_face_player_shows_a_face_of_flame(
-    module_ros_domain_id: int, calibration: Calibration, tmp_path: Path
-) -> None:
-    weights = np.zeros(len(ARKIT_NAMES))
-    smile = [ARKIT_NAMES.index(f"mouthSmile{side}") for side in ("Left", "Right")]
-    weights[smile] = 0.8
-    coefficients, jaw = calibration.encode(weights)
-    poses: list[Blendshapes] = []
-    player = python_command("contextface_ros.nodes.face_player")
-    with running(player, tmp_path / "log") as process, Robot() as robot:
-        robot.subscribe(Blendshapes, "face/blendshapes", qos.POSE, poses)
-        publisher = robot.node.create_publisher(Expression, "expression", qos.LAST_ANSWER)
-        robot.until(publisher.get_subscription_count, "the face_player")
-        robot.until(lambda: poses, "poses")
-
-        def smiles() -> bool:
-            last = dict(zip(poses[-1].names, poses[-1].weights, strict=True))
-            return min(last[ARKIT_NAMES[k]] for k in smile) > 0.6
-
-        publisher.publish(Expression(basis="flame2020", expression=coefficients, jaw_pose=jaw))
-        process.wait_for("contextface calibrate --flame FILE --name flame2020")
-        assert not smiles()
-        publisher.publish(Expression(basis="flame2023", expression=coefficients, jaw_pose=jaw))
-        robot.until(smiles, "a smile")
