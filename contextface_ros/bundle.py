@@ -23,7 +23,8 @@ from contextface_ros import checksum, folders, manifest
 from contextface_ros.base_weights import BaseWeights, inside, require_sha256
 from contextface_ros.errors import BadBundle
 from contextface_ros.face.onnx_check import check_head
-from contextface_ros.language.gguf_header import read_adapter, read_header, read_model
+from contextface_ros.language.gguf_header import read_adapter, read_model
+from contextface_ros.language.mmproj_header import read_mmproj
 from contextface_ros.language.weights_folder import (
     check_adapter_folder,
     check_model_folder,
@@ -324,8 +325,7 @@ def _check_llama_cpp(bundle: Bundle) -> None:
     )
     _check_gguf(bundle)
     if bundle.mmproj_path is not None:
-        found = read_header(bundle.mmproj_path).architecture
-        require(found == "clip", f"mmproj of bundle {bundle.name} is {found!r}, not 'clip'")
+        read_mmproj(bundle.mmproj_path, bundle.hidden_size)
 
 
 def _check_huggingface(bundle: Bundle) -> None:

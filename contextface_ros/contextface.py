@@ -77,7 +77,7 @@ class ContextFace:
         head = FaceHead(loaded.face_head_path, runtime.device)
         if head.fallback_reason:
             _LOG.warning("%s", head.fallback_reason)
-        language = _load_language(loaded, runtime)
+        language = load_language(loaded, runtime)
         try:
             return cls(loaded, language, head)
         except BaseException:
@@ -168,14 +168,10 @@ def predicted(
     )
 
 
-def _load_language(bundle: Bundle, runtime: Runtime) -> LanguageModel:
+def load_language(bundle: Bundle, runtime: Runtime) -> LanguageModel:
+    """The language model of a checked bundle, by its back end. Raises as `ContextFace.load`."""
     if bundle.backend == "huggingface":
         return _load_huggingface(bundle, runtime)
-    if bundle.mmproj is not None:
-        raise BadInput(
-            f"bundle {bundle.name} has a vision tower, which this version cannot run: leave out "
-            "mmproj to answer from words alone"
-        )
     from contextface_ros.language.llama_cpp import LlamaCpp
 
     return LlamaCpp(
@@ -183,6 +179,7 @@ def _load_language(bundle: Bundle, runtime: Runtime) -> LanguageModel:
         prompt="paper" if bundle.prompt == "paper" else "edge",
         adapter=bundle.adapter_path,
         adapter_scale=bundle.adapter.scale if bundle.adapter else 1.0,
+        mmproj=bundle.mmproj_path,
         runtime=runtime,
     )
 

@@ -4,12 +4,12 @@ The answer's form is fixed, so nothing is generated (the paper's reference gener
 token). For each context:
 
     1) prefix     cached:   the part of the prompt that never changes, in sequence 0
-    2) prefill    text and question; softmax over the seven emotions' first tokens
+    2) prefill    image, text and question; softmax over the seven emotions' first tokens
     3) tail       " {Emotion}. The 3D facial mesh is"; the last hidden state predicts <FACE>
 
 Several contexts go through 2 and 3 together, each as a sequence that starts as a copy of
 sequence 0. What neighbours begin with alike, such as one text asked for speaker and listener, is
-read once. This is the one file that knows llama.cpp's API.
+read once, and an image too. This file knows llama.cpp's API; `eyes.py` knows mtmd's.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from contextface_ros import prompts
 from contextface_ros.errors import Aborted, BadBundle, BadInput
 from contextface_ros.language.fast_weights import fast_weights
 from contextface_ros.language.protocol import Reading
-from contextface_ros.language.runtime import ALL_LAYERS, Runtime
-from contextface_ros.types import EMOTIONS, Context, Float32Array
+from contextface_ros.language.runtime import ALL_LAYERS, SHORTEST_CONTEXT, Runtime
+from contextface_ros.types import EMOTIONS, Context, Float32Array, UInt8Array
 
 MAX_SEQUENCES = 8
 """Contexts read together."""
@@ -64,8 +64,23 @@ class _Piece:
     tokens: Sequence[int]
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """One prompt after the prefix.
+
+    Attributes:
+        tokens: from behind the image on, or of the whole.
+        image: (H, W, 3) uint8 RGB, or None.
+        length: how many positions both take.
+    """
+
+    tokens: list[int]
+    image: UInt8Array | None
+    length: int
+
+
 class LlamaCpp:
-    """A GGUF model with an optional LoRA adapter, owned by one thread (`abort` is for any)."""
+    """A GGUF model with an optional LoRA adapter and eyes, owned by one thread (`abort`: any)."""
 
     def __init__(
         self,
@@ -73,6 +88,7 @@ class LlamaCpp:
         prompt: prompts.PromptVersion = "edge",
         adapter: Path | None = None,
         adapter_scale: float = 1.0,
+        mmproj: Path | None = None,
         runtime: Runtime | None = None,
     ) -> None:
         """Load weights whose files were checked before (`bundle.py`).
@@ -82,15 +98,19 @@ class LlamaCpp:
             prompt: version of the prompt that the adapter was trained with.
             adapter: GGUF of a LoRA adapter.
             adapter_scale: factor on the adapter's effect.
+            mmproj: GGUF of vision tower and projector; without one, images are left out.
             runtime: where and how it runs; `Runtime()` by default.
 
         Raises:
             BadBundle: llama.cpp cannot load a file, or the adapter changes nothing.
-            BadInput: a GPU is insisted on, and this llama.cpp has none.
+            BadInput: a GPU is insisted on, and this llama.cpp has none; or an image does not fit
+                into the context length.
         """
         self._model: Any = None
         self._context: Any = None
         self._batch: Any = None
+        self._eyes: Any = None
+        self._image_batch: Any = None
         self._version = prompt
         runtime = runtime or Runtime()
         self._length = runtime.context_length
@@ -103,6 +123,8 @@ class LlamaCpp:
             if adapter is not None:
                 self._apply(adapter, adapter_scale)
             self._emotion_tokens = prompts.emotion_tokens(self.tokenize)
+            if mmproj is not None:
+                self._open_eyes(mmproj, runtime)
         except BaseException:
             self.close()
             raise
@@ -115,14 +137,14 @@ class LlamaCpp:
 
     @property
     def sees(self) -> bool:
-        """False: a bundle with a vision tower is refused by `ContextFace.load` as yet."""
-        return False
+        """Whether it has a vision tower."""
+        return self._eyes is not None
 
     def read(self, context: Context) -> Reading:
         """Read one context.
 
         Raises:
-            BadInput: the text is empty or longer than the model can read.
+            BadInput: the text is empty or longer than the model can read, or the image is none.
             Aborted: `abort` was called meanwhile.
         """
         return self.read_many([context])[0]
@@ -130,9 +152,9 @@ class LlamaCpp:
     def read_many(self, contexts: Sequence[Context]) -> list[Reading]:
         """Read several contexts, in order. Raises as `read` does, for any of them."""
         self._stop = False
-        prompts_ = [self._prompt_tokens(context) for context in contexts]
+        asked = [self._ask(context) for context in contexts]
         readings: list[Reading] = []
-        for group in _groups(prompts_, self._length - len(self._prefix), self._tail_room()):
+        for group in _groups(asked, self._length - len(self._prefix), self._tail_room()):
             readings += self._read_group(group)
         return readings
 
@@ -152,13 +174,16 @@ class LlamaCpp:
 
     def close(self) -> None:
         """Free native memory, in the order that llama.cpp needs. Safe to call twice."""
-        if self._batch is not None:
-            llama_cpp.llama_batch_free(self._batch)
+        if self._eyes is not None:
+            self._eyes.close()
+        for batch in (self._image_batch, self._batch):
+            if batch is not None:
+                llama_cpp.llama_batch_free(batch)
         if self._context is not None:
             llama_cpp.llama_free(self._context)
         if self._model is not None:
             llama_cpp.llama_model_free(self._model)  # its adapters with it
-        self._batch = self._context = self._model = None
+        self._eyes = self._image_batch = self._batch = self._context = self._model = None
 
     # --- loading ---------------------------------------------------------------------------------
 
@@ -171,6 +196,7 @@ class LlamaCpp:
             )
         model = llama_cpp.llama_model_default_params()
         on_gpu = has_gpu and runtime.device != "cpu"
+        self._on_gpu = on_gpu
         layers = _EVERY_LAYER if runtime.gpu_layers == ALL_LAYERS else runtime.gpu_layers
         model.n_gpu_layers = layers if on_gpu else 0
         base = base if on_gpu else fast_weights(base, runtime.threads)
@@ -197,6 +223,26 @@ class LlamaCpp:
             raise BadBundle(f"llama.cpp cannot make a context for {base}: free some memory.")
         self._memory = llama_cpp.llama_get_memory(self._context)
         self._batch = llama_cpp.llama_batch_init(self._length, 0, MAX_SEQUENCES)
+
+    def _open_eyes(self, mmproj: Path, runtime: Runtime) -> None:
+        from contextface_ros.language.eyes import Eyes
+
+        self._eyes = Eyes(
+            mmproj,
+            self._model,
+            threads=runtime.threads,
+            on_gpu=self._on_gpu,
+            flash_attention=_FLASH_ATTENTION[runtime.flash_attention],
+            log=_log,
+            stopped=lambda: self._stop,
+        )
+        count, needed = self._eyes.count, self._eyes.count + len(self._prefix) + SHORTEST_CONTEXT
+        if self._length < needed:
+            raise BadInput(
+                f"context_length is {self._length}, and an image alone takes {count} of it: "
+                f"set it to {needed} or more"
+            )
+        self._image_batch = llama_cpp.llama_batch_init(count, self.hidden_size, MAX_SEQUENCES)
 
     def _prefix_tokens(self) -> list[int]:
         bos = llama_cpp.llama_vocab_bos(self._vocab)
@@ -231,13 +277,20 @@ class LlamaCpp:
 
     # --- reading ---------------------------------------------------------------------------------
 
-    def _prompt_tokens(self, context: Context) -> list[int]:
+    def _ask(self, context: Context) -> _Asked:
         prompt = prompts.prompt(context, self._version)
-        tokens = prompts.token_ids(prompt.text + prompt.question, self.tokenize)
+        image = context.image if self._eyes is not None else None
+        pieces, length, what = prompt.text + prompt.question, 0, "text"
+        if image is not None:
+            self._eyes.check(image)
+            pieces, length = (prompts.AFTER_IMAGE, *pieces), self._eyes.count
+            what = "text, with the image,"
+        tokens = prompts.token_ids(pieces, self.tokenize)
+        length += len(tokens)
         room = self._length - len(self._prefix) - self._tail_room()
-        if len(tokens) > room:
-            raise BadInput(f"The text has {len(tokens):,} tokens; shorten it to {room:,} or fewer.")
-        return tokens
+        if length > room:
+            raise BadInput(f"The {what} has {length:,} tokens; shorten it to {room:,} or fewer.")
+        return _Asked(tokens, image, length)
 
     def _tail_room(self) -> int:
         return max(len(self._tail(index)) for index in range(len(EMOTIONS)))
@@ -245,18 +298,18 @@ class LlamaCpp:
     def _tail(self, emotion: int) -> list[int]:
         return prompts.token_ids(prompts.mesh_tail(EMOTIONS[emotion]), self.tokenize)
 
-    def _read_group(self, group: list[list[int]]) -> list[Reading]:
+    def _read_group(self, group: Sequence[_Asked]) -> list[Reading]:
         try:
             self._cache_prefix()
-            start = len(self._prefix)
             for sequence in range(1, len(group) + 1):
                 llama_cpp.llama_memory_seq_cp(self._memory, 0, sequence, -1, -1)
             asked = dict(enumerate(group, start=1))
-            last = self._decode(list(_shared(asked, start)), hidden=False)
+            pieces = [piece for alike in _by_image(asked) for piece in self._prefill(alike)]
+            last = self._decode(pieces, hidden=False)
             probabilities = [self._probabilities(self._logits(last[i])) for i in asked]
             tails = [
-                _Piece([i], start + len(tokens), self._tail(int(p.argmax())))
-                for (i, tokens), p in zip(asked.items(), probabilities, strict=True)
+                _Piece([i], len(self._prefix) + one.length, self._tail(int(p.argmax())))
+                for (i, one), p in zip(asked.items(), probabilities, strict=True)
             ]
             last = self._decode(tails, hidden=True)
             hidden = [self._hidden_state(last[i]) for i in asked]
@@ -265,7 +318,20 @@ class LlamaCpp:
             raise
         for sequence in range(1, len(group) + 1):
             llama_cpp.llama_memory_seq_rm(self._memory, sequence, -1, -1)
-        return [Reading(p, h, used_image=False) for p, h in zip(probabilities, hidden, strict=True)]
+        return [
+            Reading(p, h, used_image=one.image is not None)
+            for p, h, one in zip(probabilities, hidden, group, strict=True)
+        ]
+
+    def _prefill(self, alike: Mapping[int, _Asked]) -> Iterator[_Piece]:
+        """Pieces of prompts with one and the same image, which is read at once, or with none."""
+        position = len(self._prefix)
+        image = next(iter(alike.values())).image
+        if image is not None:
+            embeddings = self._eyes.see(image)
+            self._decode_image(list(alike), position, embeddings)
+            position += len(embeddings)
+        return _shared({i: one.tokens for i, one in alike.items()}, position)
 
     def _cache_prefix(self) -> None:
         if self._prefix_cached or not self._prefix:
@@ -300,6 +366,23 @@ class LlamaCpp:
             last |= dict.fromkeys(piece.sequences, batch.n_tokens - 1)
         for at in last.values():
             batch.logits[at] = True
+        self._run(batch, hidden)
+        return last
+
+    def _decode_image(self, sequences: list[int], position: int, image: Float32Array) -> None:
+        """Put an image's (T, D) embeddings into the cache, for several sequences at once."""
+        batch = self._image_batch
+        batch.n_tokens = len(image)
+        ctypes.memmove(batch.embd, np.ascontiguousarray(image).ctypes.data, image.nbytes)
+        for at in range(len(image)):
+            batch.pos[at] = position + at
+            batch.n_seq_id[at] = len(sequences)
+            for place, sequence in enumerate(sequences):
+                batch.seq_id[at][place] = sequence
+            batch.logits[at] = False
+        self._run(batch, hidden=False)
+
+    def _run(self, batch: Any, hidden: bool) -> None:
         llama_cpp.llama_set_embeddings(self._context, hidden)
         result = llama_cpp.llama_decode(self._context, batch)
         if self._stop or result == _ABORTED:
@@ -308,7 +391,6 @@ class LlamaCpp:
             raise BadInput("The text does not fit in the model's memory; shorten it.")
         if result:
             raise BadBundle(f"llama.cpp failed with {result}; its log says why.")
-        return last
 
     def _logits(self, at: int) -> Float32Array:
         pointer = llama_cpp.llama_get_logits_ith(self._context, at)
@@ -341,16 +423,35 @@ def _common_length(rows: Sequence[list[int]]) -> int:
     return sum(1 for _ in itertools.takewhile(lambda column: len(set(column)) == 1, columns))
 
 
-def _groups(prompts_: Sequence[list[int]], room: int, tail: int) -> Iterator[list[list[int]]]:
+def _by_image(asked: Mapping[int, _Asked]) -> list[dict[int, _Asked]]:
+    """Prompts by sequence, split by the image before them, none being one of them too."""
+    split: list[dict[int, _Asked]] = []
+    for sequence, one in asked.items():
+        for alike in split:
+            if _same(next(iter(alike.values())).image, one.image):
+                alike[sequence] = one
+                break
+        else:
+            split.append({sequence: one})
+    return split
+
+
+def _same(one: UInt8Array | None, other: UInt8Array | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return one is other or np.array_equal(one, other)
+
+
+def _groups(asked: Sequence[_Asked], room: int, tail: int) -> Iterator[list[_Asked]]:
     """Runs of prompts that fit in the cache together, each with its tail."""
-    group: list[list[int]] = []
+    group: list[_Asked] = []
     used = 0
-    for tokens in prompts_:
-        need = len(tokens) + tail
+    for one in asked:
+        need = one.length + tail
         if group and (used + need > room or len(group) == MAX_SEQUENCES):
             yield group
             group, used = [], 0
-        group.append(tokens)
+        group.append(one)
         used += need
     if group:
         yield group
