@@ -104,7 +104,9 @@ def _write_parts(
 ) -> None:
     (folder / "adapter").mkdir(parents=True, exist_ok=True)
     adapter = get_peft_model_state_dict(
-        model.language, state_dict=_below("language.", taken.weights), save_embedding_layers=False
+        model.language,
+        state_dict=_below("language.", _with_twins(model, taken.weights)),
+        save_embedding_layers=False,
     )
     save_file(_plain(adapter), folder / ADAPTER)
     model.language.peft_config["default"].save_pretrained(folder / "adapter")
@@ -204,6 +206,16 @@ def _as(weight: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
 
 def _below(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+
+
+def _with_twins(model: nn.Module, weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The weights under all names: peft asks for an embedding that is also the head by both."""
+    names = {id(weight): name for name, weight in learned(model).items()}
+    whole = dict(weights)
+    for name, weight in model.named_parameters(remove_duplicate=False):
+        if name not in whole and id(weight) in names:
+            whole[name] = weights[names[id(weight)]].clone()  # safetensors stores nothing twice
+    return whole
 
 
 def _plain(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
