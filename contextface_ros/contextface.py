@@ -103,7 +103,10 @@ class ContextFace:
         if not contexts:
             return []
         readings = self._language.read_many(contexts)
-        betas = self._head.project(np.stack([reading.hidden_state for reading in readings]))
+        betas = self._head.project(
+            np.stack([reading.hidden_state for reading in readings]),
+            np.stack([reading.probabilities for reading in readings]),
+        )
         self._say_if_blind(contexts, readings)
         return [
             predicted(reading.probabilities, beta, self.bundle.basis, reading.used_image)

@@ -153,8 +153,7 @@ def _bitsandbytes(name: str) -> Finding:
         return Finding(
             name, "absent", found, "pip install bitsandbytes (4 bit and int8, with torch)"
         )
-    import torch
-
+    torch = importlib.import_module("torch")  # bitsandbytes needs it, and has imported it
     device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         found.functional.quantize_4bit(torch.ones(64, 64, device=device), quant_type="nf4")

@@ -11,6 +11,9 @@ import numpy.typing as npt
 Float32Array = npt.NDArray[np.float32]
 UInt8Array = npt.NDArray[np.uint8]
 
+DEVICES = ("auto", "cpu", "cuda", "tensorrt")
+"""Where a model may be asked to run; `tensorrt` is of the face head, and `cuda` for the rest."""
+
 EXPRESSION_SIZE = 100
 """Number of expression coefficients of a FLAME face (the paper, Sec. 3.3)."""
 

@@ -13,8 +13,7 @@ import numpy as np
 from contextface_ros.errors import BadBundle, BadInput, MissingDependency
 from contextface_ros.face.onnx_check import HeadShape, check_head
 from contextface_ros.folders import user_cache
-from contextface_ros.language.runtime import DEVICES
-from contextface_ros.types import EXPRESSION_SIZE, Float32Array
+from contextface_ros.types import DEVICES, EMOTIONS, EXPRESSION_SIZE, Float32Array
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -66,27 +65,33 @@ class FaceHead:
         except OSError as error:
             raise BadBundle(f"the face head {path} cannot be read: {error.strerror}") from error
         shape = check_head(data, path.name)
-        self._input, self._output = shape.input, shape.output
+        self._shape = shape
         self.hidden_size = shape.hidden_size
         self._session, self.fallback_reason = _open_session(data, shape, device, threads)
         self.provider: str = self._session.get_providers()[0]
         # The first run is the slow one (TensorRT builds its engine here), so it is done now.
         try:
-            self.project(np.zeros(self.hidden_size, np.float32))
+            zeros = np.zeros(self.hidden_size, np.float32)
+            self.project(zeros, np.full(len(EMOTIONS), 1 / len(EMOTIONS), np.float32))
         except Exception as error:
             raise BadBundle(f"{path.name} cannot be run by {self.provider}: {error}") from error
 
-    def project(self, hidden: Float32Array) -> Float32Array:
+    def project(
+        self, hidden: Float32Array, probabilities: Float32Array | None = None
+    ) -> Float32Array:
         """Expression coefficients of one hidden state or of several.
 
         Args:
             hidden: (D,) or (N, D) float32.
+            probabilities: (7,) or (N, 7) float32 over EMOTIONS, for the heads that use them; the
+                others take no notice.
 
         Returns:
             (100,) or (N, 100) float32, in standard deviations of each component.
 
         Raises:
-            BadInput: another shape, or a number that is not finite.
+            BadInput: another shape, a number that is not finite, or no probabilities for a head
+                that needs them.
             BadBundle: the head's answer is not finite.
         """
         rows = np.atleast_2d(np.asarray(hidden, np.float32))
@@ -97,16 +102,33 @@ class FaceHead:
             )
         if not np.isfinite(rows).all():
             raise BadInput("the hidden state holds numbers that are not finite")
+        feeds = {self._shape.input: rows}
+        if self._shape.probabilities is not None:
+            feeds[self._shape.probabilities] = _checked(probabilities, len(rows))
         beta: Float32Array = np.empty((len(rows), EXPRESSION_SIZE), np.float32)
         for start in range(0, len(rows), _MAX_ROWS):
-            batch = np.ascontiguousarray(rows[start : start + _MAX_ROWS])
-            (answer,) = self._session.run([self._output], {self._input: batch})
-            if answer.shape != (len(batch), EXPRESSION_SIZE):
+            part = slice(start, start + _MAX_ROWS)
+            batch = {name: np.ascontiguousarray(value[part]) for name, value in feeds.items()}
+            (answer,) = self._session.run([self._shape.output], batch)
+            if answer.shape != beta[part].shape:
                 raise BadBundle(f"the face head gave an array of shape {answer.shape}")
-            beta[start : start + len(batch)] = answer
+            beta[part] = answer
         if not np.isfinite(beta).all():
             raise BadBundle("the face head gave numbers that are not finite; its weights are unfit")
         return beta[0] if np.ndim(hidden) == 1 else beta
+
+
+def _checked(probabilities: Float32Array | None, rows: int) -> Float32Array:
+    """(N, 7) float32. Raises BadInput."""
+    if probabilities is None:
+        raise BadInput("this face head needs the probabilities of the seven emotions too")
+    table = np.atleast_2d(np.asarray(probabilities, np.float32))
+    if table.shape != (rows, len(EMOTIONS)) or not np.isfinite(table).all():
+        raise BadInput(
+            f"the probabilities have shape {np.shape(probabilities)}, the face head takes "
+            f"{len(EMOTIONS)} finite numbers for each of {rows} hidden states"
+        )
+    return table
 
 
 def _open_session(
@@ -163,13 +185,19 @@ def _provider_settings(provider: str, data: bytes, shape: HeadShape) -> dict[str
         return {}
     folder = tensorrt_cache(data)
     folder.mkdir(parents=True, exist_ok=True)
-    width = shape.hidden_size
+    widths = {shape.input: shape.hidden_size}
+    if shape.probabilities is not None:
+        widths[shape.probabilities] = len(EMOTIONS)
+
+    def shapes(rows: int) -> str:
+        return ",".join(f"{name}:{rows}x{width}" for name, width in widths.items())
+
     return {
         "trt_engine_cache_enable": True,
         "trt_engine_cache_path": str(folder),
-        "trt_profile_min_shapes": f"{shape.input}:1x{width}",
-        "trt_profile_opt_shapes": f"{shape.input}:1x{width}",
-        "trt_profile_max_shapes": f"{shape.input}:{_MAX_ROWS}x{width}",
+        "trt_profile_min_shapes": shapes(1),
+        "trt_profile_opt_shapes": shapes(1),
+        "trt_profile_max_shapes": shapes(_MAX_ROWS),
     }
 
 

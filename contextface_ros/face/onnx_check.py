@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from contextface_ros.errors import BadBundle
-from contextface_ros.types import EXPRESSION_SIZE
+from contextface_ros.types import EMOTIONS, EXPRESSION_SIZE
 
 MAX_BYTES = 256 << 20
 """A head of width 5120 (a 13B model's) has 105 MB in float32."""
@@ -24,11 +24,14 @@ MAX_BYTES = 256 << 20
 # fmt: off
 KNOWN_OPERATORS = frozenset({
     "Add", "Cast", "Constant", "Div", "Dropout", "Elu", "Erf", "Flatten", "Gelu", "Gemm",
-    "Identity", "LayerNormalization", "LeakyRelu", "MatMul", "Mul", "Relu", "Reshape", "Shape",
-    "Sigmoid", "Sub", "Tanh", "Transpose",
+    "Hardmax", "Identity", "LayerNormalization", "LeakyRelu", "MatMul", "Max", "Mul", "ReduceL2",
+    "Relu", "Reshape", "Shape", "Sigmoid", "Sub", "Tanh", "Transpose",
 })
 # fmt: on
 """What a multi-layer perceptron is exported to. None of them runs a graph or reads a file."""
+
+PROBABILITIES = "probabilities"
+"""Name of the second input, of a head that lets a doubtful answer lean to what else it may be."""
 
 _FLOAT = 1  # TensorProto.DataType.FLOAT
 
@@ -37,11 +40,20 @@ _Field: TypeAlias = "int | memoryview"
 
 @dataclass(frozen=True)
 class HeadShape:
-    """What a checked head takes: `input` (N, hidden_size) float32; gives `output` (N, 100)."""
+    """What a checked head takes and gives.
+
+    Attributes:
+        input: name of the hidden state, (N, hidden_size) float32.
+        output: name of the coefficients, (N, 100) float32.
+        hidden_size: width of the hidden state.
+        probabilities: name of the emotions' probabilities, (N, 7) float32; None for a head that
+            takes the hidden state alone.
+    """
 
     input: str
     output: str
     hidden_size: int
+    probabilities: str | None = None
 
 
 def check_head(data: bytes, name: str) -> HeadShape:
@@ -49,7 +61,7 @@ def check_head(data: bytes, name: str) -> HeadShape:
 
     Raises:
         BadBundle: not an ONNX file, too large, weights outside the file, operators that a face
-            head does not need, or another signature than (N, hidden) -> (N, 100) float32.
+            head does not need, or another signature than (N, hidden)[, (N, 7)] -> (N, 100) float32.
     """
     if len(data) > MAX_BYTES:
         raise BadBundle(
@@ -117,25 +129,32 @@ def _check_tensor(tensor: memoryview, name: str) -> None:
 
 
 def _check_signature(inputs: list[memoryview], outputs: list[memoryview], name: str) -> HeadShape:
-    if len(inputs) != 1 or len(outputs) != 1:
-        raise BadBundle(f"{name} has {len(inputs)} inputs and {len(outputs)} outputs, not 1 and 1")
-    (_, hidden_size), (_, expression_size) = (
-        _matrix(value, kind, name) for value, kind in ((inputs[0], "input"), (outputs[0], "output"))
-    )
+    if len(inputs) not in (1, 2) or len(outputs) != 1:
+        raise BadBundle(
+            f"{name} has {len(inputs)} inputs and {len(outputs)} outputs, not 1 or 2 and 1"
+        )
+    expression_size = _width(outputs[0], "output", name)
     if expression_size != EXPRESSION_SIZE:
         raise BadBundle(f"{name} gives {expression_size} numbers a face, not {EXPRESSION_SIZE}")
-    return HeadShape(_text(inputs[0], 1), _text(outputs[0], 1), hidden_size)
+    widths = {_text(value, 1): _width(value, "input", name) for value in inputs}
+    probabilities = PROBABILITIES if len(inputs) == 2 else None
+    if probabilities is not None and widths.pop(probabilities, 0) != len(EMOTIONS):
+        raise BadBundle(
+            f"{name}'s second input is not {PROBABILITIES!r} with {len(EMOTIONS)} columns"
+        )
+    ((hidden, hidden_size),) = widths.items()
+    return HeadShape(hidden, _text(outputs[0], 1), hidden_size, probabilities)
 
 
-def _matrix(value_info: memoryview, kind: str, name: str) -> tuple[int, int]:
-    """Shape of a float32 matrix from a ValueInfoProto; a free dimension is 0."""
+def _width(value_info: memoryview, kind: str, name: str) -> int:
+    """Width of a float32 matrix of any height, from a ValueInfoProto."""
     tensor_type = _inner(_inner(value_info, 2), 1)  # .type.tensor_type
     element = [value for number, value in _fields(tensor_type) if number == 1]
     dims = [_message(v) for n, v in _fields(_inner(tensor_type, 2)) if n == 1]  # .shape.dim
     sizes = [next((v for n, v in _fields(dim) if n == 1 and isinstance(v, int)), 0) for dim in dims]
     if element[-1:] != [_FLOAT] or len(sizes) != 2 or sizes[0] != 0 or sizes[1] < 1:
         raise BadBundle(f"{name}'s {kind} is not a float32 matrix of any height and a fixed width")
-    return sizes[0], sizes[1]
+    return sizes[1]
 
 
 def _inner(message: memoryview, field: int) -> memoryview:

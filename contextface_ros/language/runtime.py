@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from contextface_ros.errors import BadInput
-
-DEVICES = ("auto", "cpu", "cuda", "tensorrt")
-"""`tensorrt` is of the face head; the language model takes it for `cuda`."""
+from contextface_ros.types import DEVICES
 
 FLASH_ATTENTION = ("auto", "on", "off")
 

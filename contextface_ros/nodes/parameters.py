@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from contextface_ros.errors import BadInput
 from contextface_ros.language.runtime import (
     ALL_LAYERS,
-    DEVICES,
     FLASH_ATTENTION,
     LONGEST_CONTEXT,
     SHORTEST_CONTEXT,
 )
+from contextface_ros.types import DEVICES
 
 if TYPE_CHECKING:
     from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult

@@ -110,10 +110,17 @@ def test_programs_within_a_model() -> None:
     assert "sparse" in refusal(sparse)
 
 
-def test_two_inputs_or_none() -> None:
+def test_a_second_input_is_the_probabilities_or_nothing() -> None:
     proto = model()
+    proto.graph.input.append(helper.make_tensor_value_info("probabilities", FLOAT, ["N", 7]))
+    shape = check_head(proto.SerializeToString(), "head.onnx")
+    assert (shape.input, shape.probabilities, shape.hidden_size) == ("x", "probabilities", 8)
+    proto.graph.input[1].name = "z"
+    assert "second input is not 'probabilities' with 7 columns" in refusal(proto)
+    proto.graph.input[1].CopyFrom(helper.make_tensor_value_info("probabilities", FLOAT, ["N", 8]))
+    assert "second input is not 'probabilities' with 7 columns" in refusal(proto)
     proto.graph.input.append(helper.make_tensor_value_info("z", FLOAT, ["N", 8]))
-    assert "2 inputs and 1 outputs" in refusal(proto)
+    assert "3 inputs and 1 outputs" in refusal(proto)
     del proto.graph.input[:]
     assert "0 inputs" in refusal(proto)
 

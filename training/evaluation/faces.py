@@ -38,6 +38,7 @@ class Faces:
         labels: (N,) int64 indices into EMOTIONS, as annotated.
         answers: (N,) int64, as the model has it.
         mean_face: (100,) mean of the training part.
+        probabilities: (N, 7) float32 over EMOTIONS, as the model has it.
         known: (N, 100) bool, which coefficients of the truth are annotated; None for all.
     """
 
@@ -46,6 +47,7 @@ class Faces:
     labels: metrics.Labels
     answers: metrics.Labels
     mean_face: Float32Array
+    probabilities: Float32Array
     known: metrics.Mask | None = None
 
     def rows(self, chosen: metrics.Mask) -> Faces:
@@ -56,6 +58,7 @@ class Faces:
             said=self.said[chosen],
             labels=self.labels[chosen],
             answers=self.answers[chosen],
+            probabilities=self.probabilities[chosen],
             known=None if self.known is None else self.known[chosen],
         )
 
@@ -88,6 +91,7 @@ def faces_of(
         said=np.stack([prediction.expression.coefficients for prediction in predictions]),
         labels=np.array([EMOTIONS.index(case.emotion) for case in cases]),
         answers=np.array([EMOTIONS.index(prediction.emotion) for prediction in predictions]),
+        probabilities=np.stack([prediction.probabilities for prediction in predictions]),
         mean_face=mean_face([t for t in targets_of(trained) if t.basis == true[0].basis] or true),
         known=None if known.all() else known,
     )
