@@ -163,14 +163,17 @@ class ChatThenEmbed:
         self.answer = chat["choices"][0]["message"]["content"].strip()
         self.tokens = chat["usage"]["completion_tokens"]
         states = self._llm.embed(f"{asked} {self.answer}{prompts.MESH}")
-        return self._head.project(np.asarray(states[-1], np.float32))
+        # A chat tells a word, no distribution.
+        even = np.full(len(EMOTIONS), 1 / len(EMOTIONS), np.float32)
+        return self._head.project(np.asarray(states[-1], np.float32), even)
 
 
 class GenerateThenProject(LlamaCpp):
     """(b) The response generated greedily, from the same cached prefix."""
 
     def __init__(self, bundle: Bundle) -> None:
-        super().__init__(bundle.base_path, adapter=bundle.adapter_path, threads=THREADS, gpu="cpu")
+        runtime = Runtime(device="cpu", threads=THREADS)
+        super().__init__(bundle.base_path, adapter=bundle.adapter_path, runtime=runtime)
         self._face_head = FaceHead(bundle.face_head_path, "cpu")
         text = bundle.face_token.encode()
         ids = (llama_cpp.llama_token * 8)()
@@ -189,7 +192,8 @@ class GenerateThenProject(LlamaCpp):
         position = len(self._prefix)
         tokens = self._prompt_tokens(context)
         self.response, self.reached_face = [], False
-        (at,) = self._decode([_Piece(1, position, tokens)], hidden=False)
+        at = self._decode([_Piece([1], position, tokens)], hidden=False)[1]
+        probabilities = self._probabilities(self._logits(at))
         while True:
             token = int(self._logits(at).argmax())
             self.reached_face = token == self._face_id
@@ -198,10 +202,10 @@ class GenerateThenProject(LlamaCpp):
             position += len(tokens)
             tokens = [token]
             self.response.append(token)
-            (at,) = self._decode([_Piece(1, position, tokens)], hidden=True)
+            at = self._decode([_Piece([1], position, tokens)], hidden=True)[1]
         hidden = self._hidden_state(at)
         llama_cpp.llama_memory_seq_rm(self._memory, 1, -1, -1)
-        return self._face_head.project(hidden)
+        return self._face_head.project(hidden, probabilities)
 
 
 @dataclass(frozen=True)
