@@ -53,6 +53,9 @@ class Options:
         "", "what the camera node plays: a device (0), a video file, a folder of pictures"
     )
     face: bool = _option(True, "whether to play the face: 60 poses a second on face/blendshapes")
+    robot: str = _option(
+        "", "file that describes a robot's servos or lights, which then follow the face"
+    )
     viewer: bool = _option(False, "whether to show the face in a browser, at http://127.0.0.1:8765")
     namespace: str = _option("", "namespace of all nodes and topics, such as robot1")
     params_file: str = _option("", "YAML file with parameters, in place of config/agent.yaml")
@@ -125,6 +128,8 @@ def describe(options: Options) -> list[NodeSpec]:
         specs.append(_spec("face_player", options, {}, False))
     if options.camera:
         specs.append(_spec("camera", options, {"source": options.camera}, False))
+    if options.robot:
+        specs.append(_spec("robot_face", options, {"robot": options.robot}, False))
     if options.viewer:
         specs.append(_spec("viewer", options, {}, False))
     return specs

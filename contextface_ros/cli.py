@@ -248,6 +248,14 @@ def up(arguments: argparse.Namespace) -> int:
         raise _no_ros(error) from error
 
 
+def robot(arguments: argparse.Namespace) -> int:
+    """Check a robot's description, and print where its channels go for each emotion."""
+    from contextface_ros.robots.table import print_robot, typical_faces
+
+    print_robot(arguments.file, typical_faces())
+    return 0
+
+
 def demo(arguments: argparse.Namespace) -> int:
     """Play a short scene over real ROS 2, and save a picture of the faces."""
     from contextface_ros.demo import play
@@ -309,6 +317,11 @@ def parser() -> argparse.ArgumentParser:
 
     flame_commands.describe_calibrate(command(commands, "calibrate", flame_commands.calibrate))
     flame_commands.describe_retarget(command(commands, "retarget", flame_commands.retarget))
+
+    driving = command(commands, "robot", robot)
+    driving.add_argument(
+        "file", type=Path, metavar="FILE", help="YAML that describes a robot's face"
+    )
 
     playing = command(commands, "demo", demo)
     playing.add_argument(

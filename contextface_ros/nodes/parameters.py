@@ -218,6 +218,19 @@ class ViewerParameters:
 
 
 @dataclass(frozen=True)
+class RobotFaceParameters:
+    """Parameters of the node `robot_face`."""
+
+    robot: str = parameter("", "File that describes the robot's channels, such as servo_head.yaml.")
+    hold_s: float = parameter(
+        3.0,
+        "Seconds without a pose after which the robot goes to neutral.",
+        minimum=0.1,
+        maximum=3600.0,
+    )
+
+
+@dataclass(frozen=True)
 class FacePlayerParameters:
     """Parameters of the node `face_player`."""
 

@@ -16,10 +16,17 @@ from contextface_ros.nodes.parameters import (
     AgentParameters,
     CameraParameters,
     FacePlayerParameters,
+    RobotFaceParameters,
     ViewerParameters,
 )
 
-KINDS = [AgentParameters, FacePlayerParameters, CameraParameters, ViewerParameters]
+KINDS = [
+    AgentParameters,
+    FacePlayerParameters,
+    CameraParameters,
+    ViewerParameters,
+    RobotFaceParameters,
+]
 
 
 def test_the_params_file_is_the_one_made_from_the_dataclass(prefix: Path) -> None:

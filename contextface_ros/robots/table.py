@@ -1,0 +1,63 @@
+"""`contextface robot FILE`: what a description makes of the emotions, before a servo moves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from contextface_ros.robots.description import read_robot
+from contextface_ros.robots.drive import Drive
+from contextface_ros.types import EMOTIONS, Float32Array
+
+
+def print_robot(file: Path, faces: dict[str, Float32Array]) -> None:
+    """Check a description, and print where its channels go for some faces.
+
+    Args:
+        file: the description.
+        faces: name -> (52,) weights; the seven emotions, say.
+
+    Raises:
+        BadInput: the description is wrong; says what.
+    """
+    robot = read_robot(file)
+    drive = Drive(robot)
+    table = Table(
+        title=f"{robot.name}: {robot.output.value} on {robot.topic}, {robot.rate_hz:g} Hz"
+    )
+    for heading in ("channel", "unit", "limits", "neutral", *faces):
+        left = heading == "channel"
+        table.add_column(heading, justify="left" if left else "right", no_wrap=True)
+    goals = {name: drive.goal(weights) for name, weights in faces.items()}
+    for place, channel in enumerate(robot.channels):
+        limits = f"{channel.lower:g} to {channel.upper:g}"
+        values = (f"{goal[place]:.2f}" for goal in goals.values())
+        table.add_row(channel.name, channel.unit, limits, f"{channel.neutral:g}", *values)
+    # As wide as it is, in a file too: a table that is cut cannot be read.
+    console = Console()
+    console.print(table, width=max(console.width, console.measure(table).maximum))
+
+
+def typical_faces() -> dict[str, Float32Array]:
+    """(52,) weights of a plain strong face of each emotion, from FACS's prototypes."""
+    from contextface_ros.face.blendshapes import action_units_to_blendshapes
+
+    return {
+        emotion.value: np.asarray(action_units_to_blendshapes(PROTOTYPES[emotion.value]))
+        for emotion in EMOTIONS
+    }
+
+
+PROTOTYPES: dict[str, dict[str, float]] = {
+    "Angry": {"AU4": 1.0, "AU5": 0.6, "AU7": 0.8, "AU23": 0.8},
+    "Sad": {"AU1": 1.0, "AU4": 0.5, "AU15": 1.0},
+    "Surprise": {"AU1": 1.0, "AU2": 1.0, "AU5": 0.8, "AU26": 0.8},
+    "Neutral": {},
+    "Fear": {"AU1": 1.0, "AU2": 0.7, "AU4": 0.6, "AU5": 1.0, "AU20": 0.8, "AU26": 0.4},
+    "Happy": {"AU6": 0.9, "AU12": 1.0},
+    "Disgust": {"AU9": 1.0, "AU10": 0.6, "AU15": 0.5},
+}
+"""Action units by emotion as in Ekman and Friesen, EMFACS; the strengths are ours."""
