@@ -12,6 +12,9 @@ from contextface_ros.robots.description import read_robot
 from contextface_ros.robots.drive import Drive
 from contextface_ros.types import EMOTIONS, Float32Array
 
+WIDTH = 120
+"""Columns that the table needs, in a file too: one that is cut cannot be read."""
+
 
 def print_robot(file: Path, faces: dict[str, Float32Array]) -> None:
     """Check a description, and print where its channels go for some faces.
@@ -36,9 +39,7 @@ def print_robot(file: Path, faces: dict[str, Float32Array]) -> None:
         limits = f"{channel.lower:g} to {channel.upper:g}"
         values = (f"{goal[place]:.2f}" for goal in goals.values())
         table.add_row(channel.name, channel.unit, limits, f"{channel.neutral:g}", *values)
-    # As wide as it is, in a file too: a table that is cut cannot be read.
-    console = Console()
-    console.print(table, width=max(console.width, console.measure(table).maximum))
+    Console(width=max(Console().width, WIDTH)).print(table)
 
 
 def typical_faces() -> dict[str, Float32Array]:
