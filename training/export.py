@@ -158,6 +158,8 @@ def main() -> None:
     parser.add_argument("--version", default="0.1.0", help="version of the bundle")
     parser.add_argument("--trained-on", default=NANO_DATA, help="the training data, in a paragraph")
     arguments = parser.parse_args()
+    if (arguments.run / "checkpoint").is_dir():
+        parser.error(f"{arguments.run} is of training.instruct: python -m training.export_instruct")
     label = Label(arguments.bundle.name, arguments.version, arguments.trained_on)
     blend = Blend(arguments.toward, arguments.share) if arguments.toward else None
     export(arguments.run, arguments.bundle, label, blend=blend, plain_head=arguments.plain_head)

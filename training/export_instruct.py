@@ -130,7 +130,8 @@ def _manifest(plan: Plan, merged: Merged) -> Bundle:
         base=BaseWeights(path="model"),
         face_head=BundleFile("face_head.onnx"),
         licences=plan.licences,
-        trained_on=plan.trained_on or f"{config.steps} steps on {config.base.path}",
+        trained_on=plan.trained_on
+        or f"{config.steps} steps on {config.base.path or config.base.file}",
     )
 
 

@@ -95,7 +95,7 @@ def ask(bundle: Bundle, contexts: Sequence[Context], runtime: Runtime) -> Answer
         language.close()
     probabilities = np.stack([reading.probabilities for reading in readings])
     hidden = np.stack([reading.hidden_state for reading in readings])
-    return Answers(probabilities, hidden, head.project(hidden))
+    return Answers(probabilities, hidden, head.project(hidden, probabilities))
 
 
 def cost(reference: Answers, other: Answers) -> Cost:

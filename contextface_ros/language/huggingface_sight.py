@@ -28,7 +28,9 @@ class Sight:
 
     def pixels(self, images: Sequence[UInt8Array]) -> torch.Tensor:
         """(I, 3, S, S) float32 of (H, W, 3) uint8 RGB images of any sizes."""
-        made = self.processor(images=list(images), return_tensors="pt")
+        made = self.processor(
+            images=list(images), return_tensors="pt", input_data_format="channels_last"
+        )
         pixels: torch.Tensor = made["pixel_values"]
         return pixels
 
