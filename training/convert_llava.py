@@ -35,8 +35,8 @@ from transformers import (
 )
 
 from contextface_ros.errors import BadInput, ContextFaceError
+from contextface_ros.language.huggingface_sight import image_processor
 from training.face_token import ROWS
-from training.llava import image_processor
 
 IMAGE_TOKEN = "<image>"
 

@@ -21,12 +21,13 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedType
 
 from contextface_ros.errors import BadInput, ContextFaceError
+from contextface_ros.language.huggingface_sight import image_processor
 from training.data.conversations import Conversation, read_conversations
 from training.data.instructions import InstructionMaker
 from training.data.mixture import Mixture
 from training.data.scenes import Scene, annotated_scenes, require_basis, written_scenes
 from training.instruct_config import ABLATIONS, InstructConfig
-from training.llava import image_processor, load_for_training, load_words
+from training.llava import load_for_training, load_words
 from training.memory import is_out_of_memory, weights_advice
 from training.step_log import StepLog
 from training.trainer import Trainer, make_accelerator

@@ -25,20 +25,17 @@ from transformers import (
     GgufConfig,
     LlavaForConditionalGeneration,
 )
-from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
 
 from contextface_ros import prompts
 from contextface_ros.errors import BadInput, MissingDependency
+from contextface_ros.language.huggingface_weights import WHOLE
 from training.data.instructions import ImageSlot
 from training.data.sequences import Vocabulary
 from training.face_token import add_face_token, make_room
 from training.instruct_config import BaseConfig, InstructConfig
-from training.lora import PROJECTOR, adapt
+from training.lora import adapt
 from training.memory import is_out_of_memory
 from training.model import ContextFaceModule, vocabulary
-
-WHOLE = ["lm_head", "vision_tower", PROJECTOR]
-"""What stays as it is in a quantised model: it is small, or learns, or sees badly otherwise."""
 
 
 @dataclass(frozen=True)
@@ -76,16 +73,6 @@ def image_slot(architecture: Any) -> ImageSlot | None:
     patches = (vision.image_size // vision.patch_size) ** 2
     whole = architecture.vision_feature_select_strategy == "full"
     return ImageSlot(architecture.image_token_index, patches + whole, vision.image_size)
-
-
-def image_processor(size: int) -> LlavaImageProcessorPil:
-    """What turns a picture into pixels for CLIP: padded to a square, as LLaVA 1.5 was trained.
-
-    The processor that comes with a checkpoint may cut the edges off, and with them the person.
-    """
-    return LlavaImageProcessorPil(
-        size={"shortest_edge": size}, crop_size={"height": size, "width": size}, do_pad=True
-    )
 
 
 def load_for_training(config: InstructConfig, device: str | None = None) -> ContextFaceModule:

@@ -1,6 +1,6 @@
 """Continue from a bundle: its adapter and face head become a model's weights again.
 
-The inverse of training/export.py. The head keeps the gains that were calibrated for the bundle.
+The inverse of training/export.py. What was calibrated behind the head stays behind.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from pathlib import Path
 
 import gguf
 import numpy as np
-import numpy.typing as npt
 import onnx
 import torch
 from onnx import numpy_helper
 
 from contextface_ros.bundle import Bundle, load_bundle
 from contextface_ros.errors import BadBundle
+from contextface_ros.language.gguf_adapter import separate
 from training.gguf_names import MATRICES, ROTARY
 from training.model import ContextFaceModule
 
@@ -53,15 +53,8 @@ def _load_adapter(bundle: Bundle, model: ContextFaceModule) -> None:
                         "set lora_rank in the config to the bundle's"
                     )
                 if part == "B" and theirs in ROTARY:
-                    weight = _separate(weight, heads[theirs])
+                    weight = separate(weight, heads[theirs])
                 target.copy_(torch.from_numpy(np.array(weight, dtype=np.float32)))
-
-
-def _separate(weight: npt.NDArray[np.float32], heads: int) -> npt.NDArray[np.float32]:
-    """Reorder rows as transformers stores q and k: rotary halves apart, not pairs side by side."""
-    rows, columns = weight.shape
-    pairs = weight.reshape(heads, rows // heads // 2, 2, columns)
-    return pairs.swapaxes(1, 2).reshape(rows, columns)
 
 
 def _load_head(bundle: Bundle, model: ContextFaceModule) -> None:

@@ -41,8 +41,9 @@ COMPUTED_IN = {
 
 QUANTISED = ("nf4", "int8")
 
-WHOLE = ["lm_head", "vision_tower", "multi_modal_projector"]
-"""What stays whole in a quantised model, as in training: it is small, or sees badly otherwise."""
+WHOLE = ["lm_head", "model.vision_tower", "model.multi_modal_projector"]
+"""What stays as it is in a quantised model, in training too: it is small, learns, or sees badly
+otherwise. transformers matches these from the start of a module's whole name."""
 
 
 def choose_device(wish: str) -> str:

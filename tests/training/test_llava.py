@@ -11,6 +11,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed: run `make s
 from transformers import LlamaConfig, LlamaForCausalLM  # noqa: E402
 
 from contextface_ros.errors import BadInput  # noqa: E402
+from contextface_ros.language.huggingface_sight import image_processor  # noqa: E402
 from tests.tiny_instructions import MadeData  # noqa: E402
 from training.data.conversations import read_conversations  # noqa: E402
 from training.data.instruction_batch import InstructionBatch  # noqa: E402
@@ -18,7 +19,7 @@ from training.data.instructions import InstructionMaker  # noqa: E402
 from training.data.mixture import Mixture  # noqa: E402
 from training.data.scenes import annotated_scenes  # noqa: E402
 from training.instruct_config import BaseConfig, InstructConfig  # noqa: E402
-from training.llava import image_processor, load_for_training, load_words  # noqa: E402
+from training.llava import load_for_training, load_words  # noqa: E402
 from training.model import ContextFaceModule  # noqa: E402
 from training.throughput import flops_per_token  # noqa: E402
 
@@ -172,6 +173,8 @@ def test_first_steps_in_few_bits(
     module = load_for_training(replace(config, base=base, gradient_checkpointing=True)).train()
     kinds = {type(p).__name__ for n, p in module.named_parameters() if "q_proj.base_layer" in n}
     assert kinds == {{"none": "Parameter", "nf4": "Params4bit", "int8": "Int8Params"}[quantise]}
+    for sees in (module.trunk.vision_tower, module.trunk.multi_modal_projector):
+        assert {type(weight).__name__ for weight in sees.parameters()} == {"Parameter"}
     optimizer = torch.optim.AdamW([p for p in module.parameters() if p.requires_grad], lr=2e-2)
     before = {task: module(batch) for task, batch in batches.items()}
     for _ in range(6):

@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch", reason="torch is not installed: run `make setup-train`")
 
 from contextface_ros.errors import BadInput  # noqa: E402
+from contextface_ros.language.huggingface_sight import image_processor  # noqa: E402
 from tests.tiny_instructions import MadeData  # noqa: E402
 from training.data.conversations import read_conversations  # noqa: E402
 from training.data.instructions import InstructionMaker  # noqa: E402
 from training.data.mixture import Mixture, length_groups, task_order  # noqa: E402
 from training.data.scenes import annotated_scenes, require_basis, written_scenes  # noqa: E402
 from training.instruct_config import TASKS, InstructConfig, Variation  # noqa: E402
-from training.llava import image_processor, load_words  # noqa: E402
+from training.llava import load_words  # noqa: E402
 
 RATIOS = {"situation": 0.3, "expression": 0.4, "vqa": 0.3}
 

@@ -23,6 +23,7 @@ from accelerate.utils.launch import (  # noqa: E402
     prepare_multi_gpu_env,
 )
 
+from contextface_ros.language.huggingface_sight import image_processor  # noqa: E402
 from tests.tiny_instructions import MadeData  # noqa: E402
 from training import checkpoint  # noqa: E402
 from training.data.conversations import read_conversations  # noqa: E402
@@ -30,7 +31,7 @@ from training.data.instructions import InstructionMaker  # noqa: E402
 from training.data.mixture import Mixture  # noqa: E402
 from training.data.scenes import annotated_scenes  # noqa: E402
 from training.instruct_config import InstructConfig  # noqa: E402
-from training.llava import image_processor, load_for_training, load_words  # noqa: E402
+from training.llava import load_for_training, load_words  # noqa: E402
 from training.trainer import learning_rate_factor  # noqa: E402
 
 FILE = Path(__file__).parents[2] / "training" / "configs" / "tiny.yaml"

@@ -12,6 +12,7 @@ import torch
 
 from contextface_ros import prompts
 from contextface_ros.contextface import predicted
+from contextface_ros.language.huggingface_sight import image_processor
 from contextface_ros.types import (
     EMOTIONS,
     OPEN_BASIS,
@@ -24,7 +25,7 @@ from training.config import TrainConfig
 from training.data.instructions import ImageSlot
 from training.data.sequences import Vocabulary
 from training.instruct_config import InstructConfig
-from training.llava import image_processor, load_words
+from training.llava import load_words
 from training.model import ContextFaceModule, load_tokenizer, vocabulary
 from training.train import load_trained
 
