@@ -16,9 +16,9 @@ Random weights cost what trained ones cost. Needs a CUDA device for 7b (about 24
 Both train the same LoRA (the config's) with gradient checkpointing. Samples per second, MFU (4 N
 operations a token under LoRA, N without embedding and head, padding and recomputation not counted,
 against the dense bfloat16 peak: `training/throughput.py`), peak memory. Latency beside the floor:
-the sum over both passes of the larger of bytes / bandwidth and operations / peak, of the language model
-alone. In training, an image is its 576 positions: CLIP is frozen, and the same both ways. The last
-line printed is JSON.
+the sum over both passes of the larger of bytes / bandwidth and operations / peak, of the language
+model alone. In training, an image is its 576 positions: CLIP is frozen, and the same both ways. The
+last line printed is JSON.
 """
 
 from __future__ import annotations

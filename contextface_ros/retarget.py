@@ -171,14 +171,14 @@ def draw(codes: FlameCodes, basis: str, weights: Float32Array, path: Path) -> No
     from contextface_ros.face.open_head import OpenHead
     from contextface_ros.face.render import FaceRenderer
 
-    size = {"width": 240, "height": 280}
+    width, height = 240, 280
     frames = np.unique(np.linspace(0, len(weights) - 1, _SHOWN).round().astype(int))
     head = OpenHead.load()
     rows = []
     if basis != OPEN_BASIS:
         calibration = load_calibration(basis)
         model = flame_of(calibration)
-        with FlamePainter(model, calibration, **size) as painter:
+        with FlamePainter(model, calibration, width=width, height=height) as painter:
             faces = [
                 posed(model, codes.expression[k], codes.jaw_pose[k], shape=codes.shape)
                 for k in frames
@@ -189,6 +189,6 @@ def draw(codes: FlameCodes, basis: str, weights: Float32Array, path: Path) -> No
                     for face, k in zip(faces, frames, strict=True)
                 ]
             )
-    with FaceRenderer(head, **size) as renderer:
+    with FaceRenderer(head, width=width, height=height) as renderer:
         rows.append([(renderer.picture(head.encode(weights[k])), f"ARKit {k}") for k in frames])
     sheet(rows, path)

@@ -13,19 +13,24 @@ from contextface_ros.checksum import sha256
 from contextface_ros.errors import BadInput
 from contextface_ros.face.calibration import Calibration
 from contextface_ros.face.flame import JOINTS, FlameModel
-from contextface_ros.face.render import empty_scene, import_pyvista
+from contextface_ros.face.render import OVERSAMPLING, empty_scene, import_pyvista, reduced
 from contextface_ros.types import UInt8Array
 
 _CLAY, _EYE, _RED = (0.78, 0.70, 0.64), (0.93, 0.92, 0.90), (0.85, 0.10, 0.08)
 _RED_MM = 2.0  # an error that is drawn all red
-_OVERSAMPLING = 2
 
 
 class FlamePainter:
     """Draws a FLAME head where the open head would be. Usable from the thread that made it."""
 
     def __init__(
-        self, model: FlameModel, calibration: Calibration, *, width: int = 480, height: int = 560
+        self,
+        model: FlameModel,
+        calibration: Calibration,
+        *,
+        width: int = 480,
+        height: int = 560,
+        fine: bool = True,
     ) -> None:
         """Set the scene up.
 
@@ -34,13 +39,15 @@ class FlamePainter:
             calibration: of that head.
             width: of the pictures, in pixels.
             height: of the pictures, in pixels.
+            fine: for stills. Otherwise with a quarter of the pixels, for pictures that move.
 
         Raises:
             MissingDependency: pyvista or a software OpenGL is not installed.
         """
         self.model = model
         self._frame = calibration.frame
-        self._plotter = empty_scene(width * _OVERSAMPLING, height * _OVERSAMPLING)
+        self._oversampling = OVERSAMPLING[fine]
+        self._plotter = empty_scene(width * self._oversampling, height * self._oversampling)
         library = import_pyvista()
         triangles = np.c_[np.full(len(model.faces), 3), model.faces]
         self._mesh = library.PolyData(self._placed(model.template), triangles)
@@ -78,9 +85,7 @@ class FlamePainter:
             cell_normals=False, split_vertices=False, consistent_normals=False, inplace=True
         )
         self._plotter.render()
-        large = np.asarray(self._plotter.screenshot(return_img=True), dtype=np.uint16)
-        quarters = [large[i::2, j::2] for i in (0, 1) for j in (0, 1)]
-        return np.asarray(sum(quarters) // len(quarters), dtype=np.uint8)
+        return reduced(self._plotter.screenshot(return_img=True), self._oversampling)
 
     def close(self) -> None:
         """Free the memory of the scene. Safe to call twice."""

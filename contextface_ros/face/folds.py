@@ -15,6 +15,7 @@ import numpy.typing as npt
 from contextface_ros.face import paint
 from contextface_ros.face.flame import FlameModel
 from contextface_ros.face.landmarks import place_from_front
+from contextface_ros.types import UInt8Array
 
 Array = npt.NDArray[np.float64]
 Point = tuple[float, float]
@@ -95,33 +96,43 @@ FOLDS = (
 class Folds:
     """Measures and draws the folds of a head."""
 
-    def __init__(self, model: FlameModel, skin: npt.NDArray[np.integer]) -> None:
-        """Place the measuring points on the skin, whose triangles are (F, 3)."""
+    def __init__(self, model: FlameModel, skin: npt.NDArray[np.integer], step: int = 1) -> None:
+        """Place the measuring points on the skin.
+
+        Args:
+            model: the head.
+            skin: (F, 3) triangles of its skin.
+            step: pixels of the finest sheet to one of the sheet that is drawn on.
+        """
         sides = [(fold, np.array([side, 1.0])) for fold in FOLDS for side in (1.0, -1.0)]
         points = np.concatenate([np.array(fold.across) * mirror for fold, mirror in sides])
         triangle, shares = place_from_front(model.template, skin, points)
         self._corners, self._shares = skin[triangle], shares[..., np.newaxis]
         self._rest = self._distances(model.template)
         self._full = np.array([fold.full for fold, _ in sides])
-        # (K, H, W): how much of the light each fold takes at its deepest
-        self._light = np.array(
-            [fold.depth * _draw(fold, mirror) for fold, mirror in sides], dtype=np.float32
-        )
+        self._drawn = [_drawn(_draw(fold, mirror)[::step, ::step]) for fold, mirror in sides]
 
     def _distances(self, vertices: npt.NDArray[np.floating]) -> Array:
         points = (self._shares * vertices[self._corners]).sum(axis=1)
         return np.asarray(np.linalg.norm(points[0::2] - points[1::2], axis=1))
 
-    def shadow(self, vertices: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
-        """How much light the folds of a face with `vertices` (V, 3) leave, (H, W) in 0..1."""
+    def draw(self, sheet: UInt8Array, vertices: npt.NDArray[np.floating]) -> None:
+        """Darken the sheet (H, W, 3) where a face with `vertices` (V, 3) has folds, in place."""
         change = self._distances(vertices) / self._rest - 1.0
-        strength = np.clip((change / self._full - 0.08) / 0.92, 0.0, 1.3).astype(np.float32)
-        left: npt.NDArray[np.float32] = np.ones(self._light.shape[1:], np.float32)
+        strength = np.clip((change / self._full - 0.08) / 0.92, 0.0, 1.3)
         for k in np.flatnonzero(strength):
-            left *= 1.0 - np.minimum(strength[k] * self._light[k], 0.9)
-        return left
+            box, light = self._drawn[k]
+            left = 1.0 - np.minimum(np.float32(strength[k]) * light, np.float32(0.9))
+            sheet[box] = (sheet[box] * left[..., np.newaxis]).astype(np.uint8)
+
+
+def _drawn(light: Array) -> tuple[tuple[slice, slice], npt.NDArray[np.float32]]:
+    """Where on the sheet there is anything of a fold, and it."""
+    rows, columns = np.flatnonzero(light.any(axis=1)), np.flatnonzero(light.any(axis=0))
+    box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    return box, light[box].astype(np.float32)
 
 
 def _draw(fold: Fold, mirror: Array) -> Array:
     lines = [paint.stroke(np.array(line) * mirror, fold.width) for line in fold.lines]
-    return np.asarray(np.max(lines, axis=0))
+    return np.asarray(fold.depth * np.max(lines, axis=0))

@@ -30,7 +30,8 @@ IRIS: Colour = (0.34, 0.21, 0.10)
 IRIS_LIGHT: Colour = (0.56, 0.37, 0.18)
 IRIS_RIM: Colour = (0.12, 0.07, 0.04)
 SCLERA: Colour = (0.95, 0.94, 0.92)
-_IRIS_RAD, _PUPIL_RAD = 0.42, 0.17
+_IRIS_RAD, _PUPIL_RAD = 0.44, 0.19
+_CATCHLIGHT = np.array((-0.17, 0.17, 0.971))  # unit vector
 
 # What a colour on the sheet multiplies the skin by.
 _LIP: Colour = (0.90, 0.70, 0.73)
@@ -115,8 +116,13 @@ def eye_colours(ball: Array, turned: Array) -> Array:
     blend(colours, IRIS, smoothstep(_IRIS_RAD - 0.02, _IRIS_RAD - 0.12, angle))
     blend(colours, IRIS_LIGHT, 0.6 * streaks * smoothstep(0.36, 0.24, angle))
     blend(colours, (0.02, 0.02, 0.02), smoothstep(_PUPIL_RAD + 0.02, _PUPIL_RAD - 0.01, angle))
-    shade = 0.5 * smoothstep(0.05, 0.6, turned[:, 1])  # of the upper lid
-    return np.asarray(colours * (1.0 - shade)[:, np.newaxis])
+    round_off = 0.62 + 0.36 * np.clip(turned[:, 2], 0.0, 1.0)
+    shade = 0.45 * smoothstep(0.05, 0.6, turned[:, 1])  # of the upper lid
+    colours *= (round_off * (1.0 - shade))[:, np.newaxis]
+    # The key light in it, where the ball and not where the gaze is.
+    away = np.linalg.norm(turned - _CATCHLIGHT, axis=1)
+    blend(colours, (1.0, 1.0, 1.0), 0.95 * smoothstep(0.12, 0.06, away))
+    return colours
 
 
 def sheet_coordinates(rest: npt.NDArray[np.floating]) -> Array:

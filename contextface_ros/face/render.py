@@ -10,34 +10,29 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
 from contextface_ros.errors import BadInput, MissingDependency
+from contextface_ros.face.light import LIGHTS
 from contextface_ros.face.open_head import OpenHead
 from contextface_ros.face.surface import Surface
 from contextface_ros.types import Float32Array, UInt8Array
 
 INSTALL = "pip install 'contextface_ros[render]'"
 _INSTALL_GL = "sudo apt-get install libegl1 libgl1-mesa-dri"
-_OVERSAMPLING = 2  # each pixel is the mean of 2 x 2
+OVERSAMPLING = {True: 2, False: 1}
+"""By whether a picture is fine: each pixel is then the mean of 2 x 2."""
 
 _BACKGROUND = ((0.60, 0.66, 0.72), (0.87, 0.90, 0.92))  # bottom, top
-_GLOSS = {  # strength and sharpness of highlights
-    "skin": (0.11, 14),
-    "left_eye": (0.9, 90),
-    "right_eye": (0.9, 90),
+_LIT = ("skin", "left_eye", "right_eye")  # whose colours hold the light already
+_GLOSS = {  # strength and sharpness of highlights of the rest
     "upper_teeth": (0.4, 40),
     "lower_teeth": (0.4, 40),
     "tongue": (0.3, 20),
 }
-# Three-point lighting: place in m, colour, strength. Seen from the front, the key light is on the
-# left and above, the fill on the right, and the rim behind the head.
-_LIGHTS = (
-    ((-0.55, 0.65, 0.95), (1.0, 0.95, 0.88), 0.78),
-    ((0.80, 0.10, 0.70), (0.80, 0.88, 1.0), 0.38),
-    ((0.35, 0.60, -0.70), (1.0, 1.0, 1.0), 0.55),
-)
+_CLOSED = ("skin", "tongue", "left_eye", "right_eye")  # surfaces with an inside
 _CAMERA_M = ((0.07, 0.035, 1.05), (0.0, 0.029, 0.0))  # place, and what it looks at
 _VIEW_HEIGHT_M = 0.272
 
@@ -51,7 +46,12 @@ class FaceRenderer:
     """
 
     def __init__(
-        self, head: OpenHead | None = None, *, width: int = 480, height: int = 560
+        self,
+        head: OpenHead | None = None,
+        *,
+        width: int = 480,
+        height: int = 560,
+        fine: bool = True,
     ) -> None:
         """Set the scene up.
 
@@ -59,6 +59,8 @@ class FaceRenderer:
             head: the head to draw, by default OpenHead.load().
             width: of the pictures, in pixels, 32 to 2048.
             height: of the pictures, in pixels, 32 to 2048.
+            fine: for stills. Otherwise with a quarter of the triangles and of the pixels, for
+                pictures that move.
 
         Raises:
             BadInput: a size out of range.
@@ -67,9 +69,11 @@ class FaceRenderer:
         if not (32 <= width <= 2048 and 32 <= height <= 2048):
             raise BadInput(f"a picture of {width} x {height} pixels: give 32 to 2048 for each side")
         self._head = head or OpenHead.load()
-        self._surface = Surface(self._head.model, self._head.parts)
-        self._plotter = empty_scene(width * _OVERSAMPLING, height * _OVERSAMPLING)
+        self._surface = Surface(self._head.model, self._head.parts, rounds=2 if fine else 1)
+        self._oversampling = OVERSAMPLING[fine]
+        self._plotter = empty_scene(width * self._oversampling, height * self._oversampling)
         self._meshes: dict[str, Any] = {}
+        self._sheet: UInt8Array = np.empty(0, np.uint8)  # that lies over the skin
 
     def picture(
         self, coefficients: npt.ArrayLike, gaze: tuple[float, float] = (0.0, 0.0)
@@ -95,11 +99,12 @@ class FaceRenderer:
             mesh.point_data["colours"] = shape.colours
             mesh.point_data["normals"] = shape.normals
             mesh.point_data.active_normals_name = "normals"
-        self._lay_over_skin(self._surface.sheet(vertices))
+        sheet = self._surface.sheet(vertices)
+        if not np.array_equal(sheet, self._sheet):
+            self._lay_over_skin(sheet)
+            self._sheet = sheet
         self._plotter.render()
-        large = np.asarray(self._plotter.screenshot(return_img=True), dtype=np.uint16)
-        quarters = [large[i::2, j::2] for i in (0, 1) for j in (0, 1)]
-        return np.asarray(sum(quarters) // len(quarters), dtype=np.uint8)
+        return reduced(self._plotter.screenshot(return_img=True), self._oversampling)
 
     def close(self) -> None:
         """Free the memory of the scene. Safe to call twice."""
@@ -138,6 +143,9 @@ class FaceRenderer:
             copy_mesh=False,
             reset_camera=False,
         )
+        actor.prop.lighting = name not in _LIT
+        if name in _CLOSED:
+            actor.prop.culling = "back"  # is hidden anyway, and costs as much
         actor.prop.interpolation = "Phong"  # the normals are ours: pyvista's smoothing would split
         return mesh
 
@@ -195,8 +203,9 @@ def empty_scene(width: int, height: int) -> Any:
     _choose_window()
     pyvista = import_pyvista()
     plotter = pyvista.Plotter(off_screen=True, window_size=[width, height], lighting="none")
+    plotter.render_window.SetMultiSamples(0)  # dear without a GPU; pictures are oversampled
     plotter.set_background(_BACKGROUND[0], top=_BACKGROUND[1])
-    for place, colour, strength in _LIGHTS:
+    for place, colour, strength in LIGHTS:
         plotter.add_light(
             pyvista.Light(position=place, focal_point=(0, 0, 0), color=colour, intensity=strength)
         )
@@ -207,6 +216,12 @@ def empty_scene(width: int, height: int) -> Any:
     distance = float(np.linalg.norm(np.subtract(place, target)))
     plotter.camera.view_angle = 2 * np.degrees(np.arctan(_VIEW_HEIGHT_M / 2 / distance))
     return plotter
+
+
+def reduced(large: UInt8Array, factor: int) -> UInt8Array:
+    """A picture (H, W, 3) of which each pixel is the mean of factor x factor pixels."""
+    height, width = large.shape[0] // factor, large.shape[1] // factor
+    return np.asarray(cv2.resize(large, (width, height), interpolation=cv2.INTER_AREA))
 
 
 def import_pyvista() -> Any:

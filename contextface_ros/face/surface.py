@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -12,6 +13,7 @@ from contextface_ros.face import paint
 from contextface_ros.face.flame import FlameModel, rotation
 from contextface_ros.face.folds import Folds
 from contextface_ros.face.landmarks import place_from_front
+from contextface_ros.face.light import light_on
 from contextface_ros.face.subdivision import Subdivision
 from contextface_ros.types import Float32Array, UInt8Array
 
@@ -45,39 +47,49 @@ class Surface:
         sheet_coordinates: (N, 2) in 0..1, where the points of "skin" lie on the sheet.
     """
 
-    def __init__(self, model: FlameModel, parts: npt.NDArray[np.str_]) -> None:
+    def __init__(self, model: FlameModel, parts: npt.NDArray[np.str_], *, rounds: int = 2) -> None:
         """Prepare everything that does not change with the face.
 
         Args:
             model: the head.
             parts: (F,) the part that each of its triangles belongs to.
+            rounds: of subdivision; each makes four triangles of one.
         """
-        coarse = model.faces.astype(np.int64)
-        first = Subdivision.of(coarse, len(model.template))
-        second = Subdivision.of(first.faces, first.count)
-        self._rounds = (first, second)
+        coarse = fine = model.faces.astype(np.int64)
+        count = len(model.template)
+        self._rounds: list[Subdivision] = []
+        for _ in range(rounds):
+            self._rounds.append(Subdivision.of(fine, count))
+            fine, count = self._rounds[-1].faces, self._rounds[-1].count
         height = model.template[coarse, 1].mean(axis=1)
         lower = height < height[parts == "left_eye"].mean()
         parts = np.where((parts == "lashes") & lower, "", parts)  # they would look like make-up
-        fine_parts = np.tile(parts, 16)
+        fine_parts = np.tile(parts, 4**rounds)
 
         self.triangles: dict[str, IntArray] = {}
         self._kept: dict[str, IntArray] = {}
         for name in ("skin", *paint.PARTS):
             # Teeth are narrow strips, which smoothing would shrink.
             whole = "teeth" in name
-            triangles = coarse[parts == name] if whole else second.faces[fine_parts == name]
+            triangles = coarse[parts == name] if whole else fine[fine_parts == name]
             self._kept[name], renumbered = np.unique(triangles, return_inverse=True)
             self.triangles[name] = renumbered.reshape(-1, 3)
 
         skin = coarse[parts == "skin"]
         rest = self._refine(model.template)[self._kept["skin"]]
         interior = self._refine(_inside_mouth(model, skin)[:, np.newaxis])[self._kept["skin"], 0]
-        self._skin_colours = paint.skin_colours(rest, interior)
-        self._hair = _hair(rest)
+        self._skin_colours = paint.skin_colours(rest, interior).astype(np.float32)
+        self._shine = (1.0 - interior)[:, np.newaxis].astype(np.float32)
+        self._normals = {
+            name: Normals(triangles)
+            for name, triangles in self.triangles.items()
+            if "teeth" not in name
+        }
+        self._hair = _hair(rest)[:, np.newaxis] * self._normals["skin"].of(rest)
         self.sheet_coordinates = paint.sheet_coordinates(rest)
-        self._sheet = paint.sheet().astype(np.float32) * 255
-        self._folds = Folds(model, skin)
+        step = 1 if rounds > 1 else 2  # a coarser sheet where the triangles are
+        self._sheet = (_coarser(paint.sheet(), step) * 255).astype(np.uint8)
+        self._folds = Folds(model, skin, step)
 
         lashes = np.unique(coarse[parts == "lashes"])
         lids = np.unique(skin)
@@ -88,7 +100,7 @@ class Surface:
         self._lips = skin[triangle], shares
         self._lip_gap_at_rest = self._lip_gap(model.template)
 
-        self._ball, ball_triangles = _sphere()
+        self._ball, ball_triangles = _ball()
         self._eye_centres = model.joint_regressor @ model.template
         self.triangles |= dict.fromkeys(EYES, ball_triangles)
 
@@ -114,21 +126,22 @@ class Surface:
                 normals /= np.linalg.norm(normals, axis=1, keepdims=True)
             else:
                 points = fine[kept]
-                normals = vertex_normals(points, self.triangles[name])
+                if name == "skin":
+                    points = points + self._hair
+                normals = self._normals[name].of(points)
             if name == "skin":
-                points = points + self._hair[:, np.newaxis] * normals
-                normals = vertex_normals(points, self.triangles[name])
-                colours = self._skin_colours
+                factors, gloss = light_on(normals)
+                colours = self._skin_colours * factors + self._shine * gloss
             else:
                 colours = np.tile(np.array(paint.PARTS[name]), (len(points), 1))
                 if "teeth" in name:
                     colours *= self._light_on_teeth(vertices)
             yield name, _shape(points, normals, colours)
-        turn = rotation((-gaze[1], gaze[0], 0.0))
+        turned = self._ball @ rotation((-gaze[1], gaze[0], 0.0)).T
+        colours = paint.eye_colours(self._ball, turned)
         for name, joint in EYES.items():
-            turned = self._ball @ turn.T
             points = self._eye_centres[joint] + _EYE_RADIUS_M * turned
-            yield name, _shape(points, turned, paint.eye_colours(self._ball, turned))
+            yield name, _shape(points, turned, colours)
 
     def _light_on_teeth(self, vertices: npt.NDArray[np.floating]) -> float:
         """0.3 behind closed lips, which are not tight in the mesh, to 1 behind open ones."""
@@ -143,21 +156,43 @@ class Surface:
 
     def sheet(self, vertices: npt.NDArray[np.floating]) -> UInt8Array:
         """What lies over the skin of a face, (H, W, 3) RGB, lowest row first: factors of 255."""
-        return (self._sheet * self._folds.shadow(vertices)[..., np.newaxis]).astype(np.uint8)
+        sheet: UInt8Array = self._sheet.copy()
+        self._folds.draw(sheet, vertices)
+        return sheet
 
 
 def vertex_normals(points: npt.NDArray[np.floating], triangles: IntArray) -> Array:
-    """Unit normals (N, 3) of vertices: the mean of their triangles' by area."""
-    a, b, c = (points[triangles[:, k]] for k in range(3))
-    corner = triangles.T.ravel()
-    normals = np.stack(
-        [
-            np.bincount(corner, np.tile(column, 3), len(points))
-            for column in np.cross(b - a, c - a).T
-        ],
-        axis=1,
-    )
-    return np.asarray(normals / np.maximum(np.linalg.norm(normals, axis=1), 1e-20)[:, None])
+    """Unit normals (N, 3) of vertices, as `Normals`, once; (0, 0, 0) of what no triangle has."""
+    used, renumbered = np.unique(triangles, return_inverse=True)
+    normals = np.zeros((len(points), 3))
+    normals[used] = Normals(renumbered.reshape(-1, 3)).of(points[used])
+    return normals
+
+
+class Normals:
+    """Unit normals of the vertices of triangles that stay while the vertices move."""
+
+    def __init__(self, triangles: IntArray) -> None:
+        """Prepare for triangles (F, 3) over vertices each of which is a corner of one."""
+        self._corners = triangles.T.copy()
+        corners = triangles.ravel()
+        order = np.argsort(corners, kind="stable")
+        self._triangle_of_corner = order // 3
+        self._first = np.searchsorted(corners[order], np.arange(corners.max() + 1))
+
+    def of(self, points: npt.NDArray[np.floating]) -> Array:
+        """The mean (N, 3) of the normals of each point's triangles, by area."""
+        a, b, c = (points.T[:, corner] for corner in self._corners)
+        (ux, uy, uz), (vx, vy, vz) = b - a, c - a
+        faces = np.stack([uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx])
+        x, y, z = (np.add.reduceat(axis[self._triangle_of_corner], self._first) for axis in faces)
+        length = np.sqrt(x * x + y * y + z * z)
+        return np.asarray(np.stack([x, y, z], axis=1) / np.maximum(length, 1e-20)[:, np.newaxis])
+
+
+def _coarser(sheet: Array, step: int) -> Array:
+    height, width = sheet.shape[0] // step, sheet.shape[1] // step
+    return np.asarray(cv2.resize(sheet, (width, height), interpolation=cv2.INTER_AREA))
 
 
 def _hair(rest: Array) -> Array:
@@ -179,9 +214,12 @@ def _inside_mouth(model: FlameModel, skin: IntArray) -> Array:
     return inside
 
 
-def _sphere(rings: int = 60, sectors: int = 48) -> tuple[Array, IntArray]:
-    """A unit sphere whose pole looks forward (+z), with rings close together round the pole."""
-    polar = np.pi * (np.arange(rings + 1) / rings) ** 1.5
+def _ball(rings: int = 36, sectors: int = 40) -> tuple[Array, IntArray]:
+    """The front of a unit sphere whose pole looks forward (+z), with rings closer to the pole.
+
+    It reaches far enough round that a turned eye does not show its edge.
+    """
+    polar = 0.7 * np.pi * (np.arange(rings + 1) / rings) ** 1.3
     around = 2 * np.pi * np.arange(sectors) / sectors
     t, p = (grid.ravel() for grid in np.meshgrid(polar, around, indexing="ij"))
     points = np.c_[np.sin(t) * np.cos(p), np.sin(t) * np.sin(p), np.cos(t)]

@@ -73,9 +73,19 @@ def test_the_default_is_light(metadata: Message) -> None:
 
 def test_extras(metadata: Message) -> None:
     extras = set(metadata.get_all("Provides-Extra", []))
-    assert {"ros", "render", "viewer", "audio", "gpu", "train", "flame", "dev"} <= extras
-    wanting_torch = [r for r in metadata.get_all("Requires-Dist", []) if r.startswith("torch")]
-    assert len(wanting_torch) == 1 and "train" in wanting_torch[0]
+    assert {
+        "ros",
+        "render",
+        "viewer",
+        "audio",
+        "gpu",
+        "train",
+        "flame",
+        "dev",
+        "huggingface",
+    } <= extras
+    wanting_torch = {r for r in metadata.get_all("Requires-Dist", []) if r.startswith("torch")}
+    assert wanting_torch == {f'torch==2.13.0; extra == "{e}"' for e in ("huggingface", "train")}
 
 
 def test_the_command_is_declared(wheel: zipfile.ZipFile) -> None:

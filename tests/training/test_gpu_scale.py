@@ -14,7 +14,7 @@ from tests.conftest import ROOT
 
 
 def test_every_figure_of_a_tiny_model_is_measured() -> None:
-    options = "--sizes tiny --steps 2 --rounds 1 --batch 2".split()
+    options = ["--sizes", "tiny", "--steps", "2", "--rounds", "1", "--batch", "2"]
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.gpu_scale", *options],
         cwd=ROOT,
