@@ -303,7 +303,10 @@ def test_arguments_that_cannot_be_read_end_it_with_one_sentence(tmp_path: Path) 
 
 
 def _configure_a_namesake() -> int:
-    """A second agent that configures itself: through its services one could ask only both."""
+    """A second agent that configures itself: through its services one could ask only both.
+
+    It does so once it can see the first, which takes the middleware long on a busy machine.
+    """
     import rclpy
 
     from contextface_ros.nodes.agent import Agent
@@ -311,6 +314,10 @@ def _configure_a_namesake() -> int:
 
     rclpy.init()
     node = Agent(StandIn.load)
+    own = (node.get_name(), node.get_namespace())
+    deadline = time.monotonic() + 20.0
+    while node.get_node_names_and_namespaces().count(own) < 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
     node.trigger_configure()
     node.destroy_node()
     rclpy.try_shutdown()
