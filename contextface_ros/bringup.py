@@ -56,6 +56,9 @@ class Options:
     robot: str = _option(
         "", "file that describes a robot's servos or lights, which then follow the face"
     )
+    screen: str = _option(
+        "", "which face is drawn on face/image, for a robot with a screen: head or drawn"
+    )
     viewer: bool = _option(False, "whether to show the face in a browser, at http://127.0.0.1:8765")
     namespace: str = _option("", "namespace of all nodes and topics, such as robot1")
     params_file: str = _option("", "YAML file with parameters, in place of config/agent.yaml")
@@ -130,6 +133,8 @@ def describe(options: Options) -> list[NodeSpec]:
         specs.append(_spec("camera", options, {"source": options.camera}, False))
     if options.robot:
         specs.append(_spec("robot_face", options, {"robot": options.robot}, False))
+    if options.screen:
+        specs.append(_spec("face_image", options, {"face": options.screen}, False))
     if options.viewer:
         specs.append(_spec("viewer", options, {}, False))
     return specs

@@ -43,16 +43,17 @@ def test_what_is_asked_for_is_started_and_connected() -> None:
         model="7b",
         camera="0",
         robot="/my_head.yaml",
+        screen="drawn",
         viewer=True,
         namespace="robot1",
         params_file="/my.yaml",
         image="/eye/image",
     )
     specs = bringup.describe(options)
-    names = ["agent", "face_player", "camera", "robot_face", "viewer"]
+    names = ["agent", "face_player", "camera", "robot_face", "face_image", "viewer"]
     assert [spec.path for spec in specs] == [f"/robot1/{name}" for name in names]
-    assert [spec.managed for spec in specs] == [True, False, False, False, False]
-    agent, _, camera, head, _ = specs
+    assert [spec.managed for spec in specs] == [True, *[False] * 5]
+    agent, _, camera, head, screen, _ = specs
     for spec in specs:
         text = shlex.join(spec.ros_arguments)
         assert "__ns:=/robot1" in text
@@ -60,6 +61,7 @@ def test_what_is_asked_for_is_started_and_connected() -> None:
         assert "--params-file /my.yaml" in text
     assert 'bundle:="7b"' in agent.ros_arguments
     assert 'robot:="/my_head.yaml"' in head.ros_arguments
+    assert 'face:="drawn"' in screen.ros_arguments
     assert 'source:="0"' in camera.ros_arguments  # a text, though it looks like a number
 
 

@@ -12,20 +12,15 @@ import os
 import threading
 import time
 import traceback
-from array import array
 
-import cv2
-from builtin_interfaces.msg import Time
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CompressedImage, Image
-from std_msgs.msg import Header
 
 from contextface_ros.errors import BadInput
-from contextface_ros.nodes import process
+from contextface_ros.nodes import convert, process
 from contextface_ros.nodes.pace import next_deadline
 from contextface_ros.nodes.parameters import CameraParameters, NodeParameters
-from contextface_ros.types import UInt8Array
 from contextface_ros.vision.sources import FrameSource, SourceLost, is_live, open_source
 
 RETRY_S = 1.0
@@ -114,7 +109,12 @@ class Camera(Node):
                     continue
             elif not self._wait(settings):
                 return
-            self._publisher.publish(message(frame, settings, self.get_clock().now().to_msg()))
+            stamp = self.get_clock().now().to_msg()
+            self._publisher.publish(
+                convert.image(
+                    frame, settings.encoding, stamp, settings.frame_id, settings.jpeg_quality
+                )
+            )
             self._due_s = next_deadline(self._due_s, period_s, time.monotonic())
             if self._changes_to("playing"):
                 topic, encoding = self._publisher.topic_name, settings.encoding
@@ -138,34 +138,6 @@ class Camera(Node):
         if sentence not in self._bad_frames:
             self._bad_frames.add(sentence)
             self.get_logger().warning(sentence)
-
-
-def message(frame: UInt8Array, settings: CameraParameters, stamp: Time) -> Image | CompressedImage:
-    """A frame as the message that the parameters ask for.
-
-    Args:
-        frame: (H, W, 3) uint8 RGB.
-        settings: encoding, quality and frame id.
-        stamp: when the frame was taken.
-    """
-    header = Header(stamp=stamp, frame_id=settings.frame_id)
-    if settings.encoding != "rgb8":
-        frame = cv2.cvtColor(frame, cv2.COLOR_RGB2BGR)  # type: ignore[assignment]
-    data = array("B")  # the one type that rclpy's setters take over without a look at each byte
-    if settings.encoding == "jpeg":
-        quality = cv2.IMWRITE_JPEG_QUALITY, settings.jpeg_quality
-        data.frombytes(cv2.imencode(".jpg", frame, quality)[1].data)
-        return CompressedImage(header=header, format="jpeg", data=data)
-    data.frombytes(frame.data)
-    height, width, _ = frame.shape
-    return Image(
-        header=header,
-        height=height,
-        width=width,
-        encoding=settings.encoding,
-        step=3 * width,
-        data=data,
-    )
 
 
 def main() -> int:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from array import array
 from typing import Any
 
+import cv2
 import numpy as np
 from builtin_interfaces.msg import Time
 from sensor_msgs.msg import CompressedImage, Image
@@ -54,6 +56,38 @@ def rgb(message: Image | CompressedImage) -> UInt8Array:
         message.step,
         message.encoding,
         bool(message.is_bigendian),
+    )
+
+
+def image(
+    frame: UInt8Array, encoding: str, stamp: Time, frame_id: str, jpeg_quality: int = 85
+) -> Image | CompressedImage:
+    """A picture as a message.
+
+    Args:
+        frame: (H, W, 3) uint8 RGB.
+        encoding: `rgb8` or `bgr8` for an Image, `jpeg` for a CompressedImage.
+        stamp: when the picture was taken.
+        frame_id: the coordinate frame that is named in the header.
+        jpeg_quality: of `jpeg`, in percent.
+    """
+    header = Header(stamp=stamp, frame_id=frame_id)
+    if encoding != "rgb8":
+        frame = cv2.cvtColor(frame, cv2.COLOR_RGB2BGR)  # type: ignore[assignment]
+    data = array("B")  # the one type that rclpy's setters take over without a look at each byte
+    if encoding == "jpeg":
+        quality = cv2.IMWRITE_JPEG_QUALITY, jpeg_quality
+        data.frombytes(cv2.imencode(".jpg", frame, quality)[1].data)
+        return CompressedImage(header=header, format="jpeg", data=data)
+    data.frombytes(frame.data)
+    height, width, _ = frame.shape
+    return Image(
+        header=header,
+        height=height,
+        width=width,
+        encoding=encoding,
+        step=3 * width,
+        data=data,
     )
 
 

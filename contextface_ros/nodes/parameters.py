@@ -12,6 +12,7 @@ from dataclasses import Field, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from contextface_ros.errors import BadInput
+from contextface_ros.face.drawn_themes import THEMES
 from contextface_ros.language.runtime import (
     ALL_LAYERS,
     FLASH_ATTENTION,
@@ -228,6 +229,43 @@ class RobotFaceParameters:
         minimum=0.1,
         maximum=3600.0,
     )
+
+
+@dataclass(frozen=True)
+class FaceImageParameters:
+    """Parameters of the node `face_image`."""
+
+    face: str = parameter(
+        "head",
+        "Which face is drawn: the `head`, rendered, or the `drawn` one, flat and clear.",
+        choices=("head", "drawn"),
+    )
+    width: int = parameter(512, "Pixels in a row of the picture.", minimum=32, maximum=2048)
+    height: int = parameter(512, "Rows of pixels in the picture.", minimum=32, maximum=2048)
+    rate_hz: float = parameter(
+        30.0, "Pictures that are published a second.", minimum=1.0, maximum=120.0
+    )
+    basis: str = parameter(
+        "auto",
+        "Whose head is rendered: the open one (`open-1`), that of a FLAME file which was calibrated"
+        " (`contextface calibrate`), or of the newest calibration if there is one (`auto`).",
+        choices=("auto", "open-1", "flame2020", "flame2023", "flame2023_no_jaw"),
+    )
+    theme: str = parameter("sky", "Colours of the drawn face.", choices=tuple(THEMES))
+    encoding: str = parameter(
+        "rgb8",
+        "How pictures are published: sensor_msgs/Image in `rgb8` or `bgr8`, or"
+        " sensor_msgs/CompressedImage (`jpeg`).",
+        choices=("rgb8", "bgr8", "jpeg"),
+    )
+    jpeg_quality: int = parameter(90, "Quality of `jpeg` in percent.", minimum=1, maximum=100)
+    hold_s: float = parameter(
+        3.0,
+        "Seconds without a pose after which the face fades to neutral.",
+        minimum=0.1,
+        maximum=3600.0,
+    )
+    frame_id: str = parameter("face", "Coordinate frame named in the header.")
 
 
 @dataclass(frozen=True)

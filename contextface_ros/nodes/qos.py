@@ -32,6 +32,9 @@ LAST_WISH = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
 POSE = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
 """The face at 60 Hz: only the newest counts, and whatever a subscriber asks for can be had."""
 
+PICTURE = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
+"""Pictures of the face: only the newest counts; a screen may ask for reliable ones or not."""
+
 LAST_ANSWER = QoSProfile(
     depth=1,
     reliability=ReliabilityPolicy.RELIABLE,

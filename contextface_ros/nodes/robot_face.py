@@ -11,7 +11,6 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-import numpy as np
 from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.publisher import Publisher
@@ -19,15 +18,11 @@ from std_msgs.msg import Float64MultiArray, MultiArrayDimension
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from contextface_ros.errors import BadInput
-from contextface_ros.face.blendshapes import ARKIT_NAMES
-from contextface_ros.msg import Blendshapes
 from contextface_ros.nodes import process, qos
+from contextface_ros.nodes.followed_face import FollowedFace
 from contextface_ros.nodes.parameters import NodeParameters, RobotFaceParameters
 from contextface_ros.robots.description import Output, Robot, read_robot
 from contextface_ros.robots.drive import Commands, Drive
-
-_WARN_EVERY_S = 10.0
-_PLACES = {name: place for place, name in enumerate(ARKIT_NAMES)}
 
 
 class RobotFace(Node):
@@ -37,17 +32,15 @@ class RobotFace(Node):
         """Read the robot's description. Raises BadInput where it is missing or wrong."""
         super().__init__("robot_face")
         declared = NodeParameters(self, RobotFaceParameters)
-        self._settings = declared.read()
+        settings = declared.read()
         declared.locked = True
-        if not self._settings.robot:
+        if not settings.robot:
             raise BadInput("no robot is given: set the parameter robot to a file that describes it")
-        self._robot = read_robot(Path(self._settings.robot))
+        self._robot = read_robot(Path(settings.robot))
         self._drive = Drive(self._robot)
-        self._weights = np.zeros(len(ARKIT_NAMES), np.float32)
-        self._heard_s = self._stepped_s = time.monotonic()
-        self._warned_s = -_WARN_EVERY_S
+        self._face = FollowedFace(self, settings.hold_s)
+        self._stepped_s = time.monotonic()
         self._commands = self._publisher(self._robot)
-        self.create_subscription(Blendshapes, "face/blendshapes", self._on_pose, qos.POSE)
         self.create_timer(1.0 / self._robot.rate_hz, self._on_period)
         self.get_logger().info(
             f"{self._robot.name}: {len(self._robot.channels)} channels on {self._robot.topic}"
@@ -60,24 +53,9 @@ class RobotFace(Node):
         kind = JointTrajectory if robot.output is Output.JOINT_TRAJECTORY else Float64MultiArray
         return self.create_publisher(kind, robot.topic, qos.POSE)
 
-    def _on_pose(self, message: Blendshapes) -> None:
-        places = [_PLACES.get(name) for name in message.names]
-        weights = np.asarray(message.weights, np.float32)
-        if len(places) != len(weights) or None in places or not np.isfinite(weights).all():
-            self._warn(
-                f"a pose with {len(places)} names and {len(weights)} weights is left out: give one "
-                "finite weight for each name, and ARKit's names"
-            )
-            return
-        # A unit that is not named is another animator's: it stays where it was left.
-        self._weights[np.array(places, dtype=np.intp)] = weights
-        self._heard_s = time.monotonic()
-
     def _on_period(self) -> None:
         now_s = time.monotonic()
-        if now_s - self._heard_s > self._settings.hold_s:
-            self._weights[:] = 0.0
-        commands = self._drive.step(self._weights, now_s - self._stepped_s)
+        commands = self._drive.step(self._face.weights(now_s), now_s - self._stepped_s)
         self._stepped_s = now_s
         self._publish(commands)
 
@@ -95,12 +73,6 @@ class RobotFace(Node):
         point = JointTrajectoryPoint(positions=commands.tolist(), time_from_start=period)
         # A stamp of zero: to be carried out at once, whatever the clocks of both sides say.
         self._commands.publish(JointTrajectory(joint_names=names, points=[point]))
-
-    def _warn(self, what: str) -> None:
-        now_s = time.monotonic()
-        if now_s - self._warned_s >= _WARN_EVERY_S:
-            self._warned_s = now_s
-            self.get_logger().warning(what)
 
 
 def main() -> int:

@@ -11,10 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contextface_ros.face.head import DEVICES
+from contextface_ros.face.live_head import LIVE_BASES
 from contextface_ros.nodes import parameters
 from contextface_ros.nodes.parameters import (
     AgentParameters,
     CameraParameters,
+    FaceImageParameters,
     FacePlayerParameters,
     RobotFaceParameters,
     ViewerParameters,
@@ -26,7 +28,13 @@ KINDS = [
     CameraParameters,
     ViewerParameters,
     RobotFaceParameters,
+    FaceImageParameters,
 ]
+
+
+def test_the_heads_that_can_be_chosen_are_those_there_are() -> None:
+    (basis,) = (spec for spec in fields(FaceImageParameters) if spec.name == "basis")
+    assert basis.metadata["choices"] == LIVE_BASES
 
 
 def test_the_params_file_is_the_one_made_from_the_dataclass(prefix: Path) -> None:

@@ -1,0 +1,169 @@
+"""face_image as a process of its own, over DDS, and the face that it follows."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import psutil
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from sensor_msgs.msg import CompressedImage, Image
+
+from contextface_ros.errors import BadInput
+from contextface_ros.face.blendshapes import ARKIT_NAMES
+from contextface_ros.msg import Blendshapes
+from contextface_ros.nodes import qos
+from contextface_ros.nodes.followed_face import posed
+from tests.nodes.robot import Process, Robot, running
+
+SIZE = 160
+SMILE = {"mouthSmileLeft": 1.0, "mouthSmileRight": 1.0, "jawOpen": 0.4, "browInnerUp": 1.0}
+
+
+def command(prefix: Path, **parameters: object) -> list[str]:
+    program = prefix / "lib" / "contextface_ros" / "face_image"
+    given = {"width": SIZE, "height": SIZE, "hold_s": 0.5} | parameters
+    pairs = [pair for name, value in given.items() for pair in ("-p", f"{name}:={value}")]
+    return [sys.executable, str(program), "--ros-args", *pairs]
+
+
+@pytest.fixture(scope="module", params=["head", "drawn"])
+def screen(
+    request: pytest.FixtureRequest,
+    module_ros_domain_id: int,
+    tmp_path_factory: pytest.TempPathFactory,
+    prefix: Path,
+) -> Iterator[Process]:
+    log = tmp_path_factory.mktemp("screen") / "log"
+    with running(command(prefix, face=request.param), log) as process:
+        process.wait_for("pixels, 30 times a second on /face/image")
+        yield process
+
+
+@pytest.fixture
+def robot(screen: Process) -> Iterator[Robot]:
+    with Robot() as robot:
+        yield robot
+
+
+def pixels(message: Image) -> np.ndarray:
+    return np.asarray(message.data, np.uint8).reshape(message.height, message.width, 3).astype(int)
+
+
+def test_the_picture_follows_the_face_and_fades_when_nobody_plays_it(
+    screen: Process, robot: Robot
+) -> None:
+    pictures: list[Image] = []
+    robot.subscribe(Image, "face/image", qos.NEWEST_FRAME, pictures)
+    poses = robot.node.create_publisher(Blendshapes, "face/blendshapes", qos.POSE)
+    robot.until(lambda: pictures and poses.get_subscription_count(), "a picture at rest")
+    rest = pictures[-1]
+    assert (rest.height, rest.width, rest.encoding) == (SIZE, SIZE, "rgb8")
+    assert rest.header.frame_id == "face" and rest.header.stamp.sec > 0
+    assert pixels(rest).std() > 10  # something is drawn
+
+    until = time.monotonic() + 0.4
+    while time.monotonic() < until:
+        poses.publish(Blendshapes(names=list(SMILE), weights=list(SMILE.values())))
+        # What is wrong is left out, and breaks nothing.
+        poses.publish(Blendshapes(names=["jawOpen"], weights=[math.inf]))
+        poses.publish(Blendshapes(names=["noSuchUnit"], weights=[1.0]))
+        robot.spin(0.01)
+    smile = np.abs(pixels(pictures[-1]) - pixels(rest)).max(axis=2)
+    assert (smile > 40).mean() > 0.005
+    assert len(screen.lines("is left out")) == 1
+
+    robot.until(
+        lambda: np.abs(pixels(pictures[-1]) - pixels(rest)).max() == 0, "the face at rest again"
+    )
+
+
+def test_nothing_is_drawn_while_nobody_looks(screen: Process, robot: Robot) -> None:
+    process = psutil.Process(screen.popen.pid)
+    pictures: list[Image] = []
+    robot.spin(0.5)
+
+    def used_s(seconds: float) -> float:
+        before = sum(process.cpu_times()[:2])
+        robot.spin(seconds)
+        return float(sum(process.cpu_times()[:2]) - before)
+
+    unseen_s = used_s(1.0)
+    looking = robot.subscribe(Image, "face/image", qos.NEWEST_FRAME, pictures)
+    robot.until(lambda: pictures, "a picture")
+    assert unseen_s < 0.5 * used_s(1.0)
+    robot.node.destroy_subscription(looking)
+
+
+def test_screens_that_want_them_get_jpegs(ros_domain_id: int, tmp_path: Path, prefix: Path) -> None:
+    arguments = command(prefix, face="drawn", theme="night", encoding="jpeg", width=64)
+    with running(arguments, tmp_path / "log") as screen, Robot() as robot:
+        pictures: list[CompressedImage] = []
+        robot.subscribe(CompressedImage, "face/image", qos.NEWEST_FRAME, pictures)
+        robot.until(lambda: pictures, "a picture")
+        assert pictures[0].format == "jpeg"
+        data = np.frombuffer(pictures[0].data, np.uint8)
+        assert cv2.imdecode(data, cv2.IMREAD_COLOR).shape == (SIZE, 64, 3)
+        code, seconds = screen.end()
+        assert code == 0 and seconds < 2.0
+
+
+@pytest.mark.parametrize(
+    ("wrong", "complaint"),
+    [
+        ({"face": "mask"}, "'face' must be one of head, drawn"),
+        ({"width": 9}, "width"),
+        ({"basis": "flame2020"}, "contextface calibrate"),
+    ],
+)
+def test_what_cannot_be_drawn_ends_it_with_one_sentence(
+    ros_domain_id: int,
+    tmp_path: Path,
+    prefix: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    wrong: dict[str, object],
+    complaint: str,
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # no calibration of who runs the tests
+    with running(command(prefix, **wrong), tmp_path / "log") as screen:
+        assert screen.popen.wait(20) == 2
+        (line,) = screen.lines("cannot start")
+        assert complaint in line
+        assert "Traceback" not in screen.log
+
+
+weights_of_all = arrays.arrays(np.float32, len(ARKIT_NAMES), elements=st.floats(0, 1, width=32))
+
+
+@given(
+    before=weights_of_all,
+    named=st.dictionaries(st.sampled_from(ARKIT_NAMES), st.floats(-9, 9, width=32)),
+)
+def test_a_pose_changes_what_it_names_and_nothing_else(
+    before: np.ndarray, named: dict[str, float]
+) -> None:
+    after = posed(before, list(named), np.array(list(named.values()), np.float32))
+    for k, name in enumerate(ARKIT_NAMES):
+        assert after[k] == np.clip(np.float32(named.get(name, before[k])), 0, 1)
+
+
+@given(
+    names=st.lists(st.sampled_from([*ARKIT_NAMES, "", "jawopen"]), max_size=4),
+    weights=st.lists(st.floats(width=32), max_size=4),
+)
+def test_a_pose_that_is_wrong_is_refused_whole(names: list[str], weights: list[float]) -> None:
+    fits = len(names) == len(weights) and set(names) <= set(ARKIT_NAMES)
+    rest = np.zeros(len(ARKIT_NAMES), np.float32)
+    if fits and all(map(math.isfinite, weights)):
+        assert (0 <= posed(rest, names, np.array(weights, np.float32))).all()
+        return
+    with pytest.raises(BadInput, match="left out"):
+        posed(rest, names, np.array(weights, np.float32))
