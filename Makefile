@@ -7,7 +7,7 @@ PIP := $(PY) -m pip install --quiet --disable-pip-version-check --no-warn-confli
     -c requirements/constraints.txt
 DONE := $(VENV)/.setup
 BUILD := build/wheels
-LISTS := core ros render dev
+LISTS := core ros render vmc record dev
 TORCH_INDEX ?=
 
 # A step is done when its file in $(DONE) is there and newer than what it was made from: `make setup`

@@ -16,6 +16,8 @@ EXTRAS = (
     "ros",
     "render",
     "viewer",
+    "vmc",
+    "record",
     "audio",
     "hub",
     "gpu",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import signal
 import sys
 import threading
@@ -58,6 +59,11 @@ class Options:
     )
     screen: str = _option(
         "", "which face is drawn on face/image, for a robot with a screen: head or drawn"
+    )
+    vmc: str = _option(
+        "",
+        "HOST:PORT of an application that shows a VRM avatar, which then follows the face;"
+        " HOST alone for port 39539",
     )
     viewer: bool = _option(False, "whether to show the face in a browser, at http://127.0.0.1:8765")
     namespace: str = _option("", "namespace of all nodes and topics, such as robot1")
@@ -135,9 +141,24 @@ def describe(options: Options) -> list[NodeSpec]:
         specs.append(_spec("robot_face", options, {"robot": options.robot}, False))
     if options.screen:
         specs.append(_spec("face_image", options, {"face": options.screen}, False))
+    if options.vmc:
+        specs.append(_spec("vmc", options, _host_and_port(options.vmc), False))
     if options.viewer:
         specs.append(_spec("viewer", options, {}, False))
     return specs
+
+
+def _host_and_port(text: str) -> dict[str, object]:
+    """HOST, HOST:PORT or [ADDRESS OF IPv6]:PORT as parameters; without a port, none is given.
+
+    Raises:
+        BadInput: there is no host, or the port is none.
+    """
+    found = re.fullmatch(r"(?:\[([^\[\]]+)\]|([^:\[\]]+))(?::(\d{1,5}))?", text.strip())
+    if found is None or not 0 < int(found[3] or 1) <= 65535:
+        raise BadInput(f"vmc is {text!r}: write HOST:PORT, such as 127.0.0.1:39539")
+    host = {"host": found[1] or found[2]}
+    return host if found[3] is None else {**host, "port": int(found[3])}
 
 
 def _spec(name: str, options: Options, parameters: Mapping[str, object], managed: bool) -> NodeSpec:

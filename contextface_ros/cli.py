@@ -250,9 +250,10 @@ def up(arguments: argparse.Namespace) -> int:
 
 def robot(arguments: argparse.Namespace) -> int:
     """Check a robot's description, and print where its channels go for each emotion."""
-    from contextface_ros.robots.table import print_robot, typical_faces
+    from contextface_ros.face.prototypes import prototype_faces
+    from contextface_ros.robots.table import print_robot
 
-    print_robot(arguments.file, typical_faces())
+    print_robot(arguments.file, prototype_faces())
     return 0
 
 

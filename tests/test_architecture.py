@@ -33,6 +33,7 @@ ALLOWED = {
     "types": set(),
     "errors": set(),
     "face": {"types", "errors", "face", "checksum", "folders"},
+    "avatars": {"types", "errors", "face", "avatars"},
     "language": {"types", "errors", "language", "prompts", "checksum", "folders"},
     "vision": {"types", "errors", "vision", "checksum", "folders"},
 }

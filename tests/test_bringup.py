@@ -44,16 +44,17 @@ def test_what_is_asked_for_is_started_and_connected() -> None:
         camera="0",
         robot="/my_head.yaml",
         screen="drawn",
+        vmc="studio.local:39540",
         viewer=True,
         namespace="robot1",
         params_file="/my.yaml",
         image="/eye/image",
     )
     specs = bringup.describe(options)
-    names = ["agent", "face_player", "camera", "robot_face", "face_image", "viewer"]
+    names = ["agent", "face_player", "camera", "robot_face", "face_image", "vmc", "viewer"]
     assert [spec.path for spec in specs] == [f"/robot1/{name}" for name in names]
-    assert [spec.managed for spec in specs] == [True, *[False] * 5]
-    agent, _, camera, head, screen, _ = specs
+    assert [spec.managed for spec in specs] == [True, *[False] * 6]
+    agent, _, camera, head, screen, avatar, _ = specs
     for spec in specs:
         text = shlex.join(spec.ros_arguments)
         assert "__ns:=/robot1" in text
@@ -62,7 +63,29 @@ def test_what_is_asked_for_is_started_and_connected() -> None:
     assert 'bundle:="7b"' in agent.ros_arguments
     assert 'robot:="/my_head.yaml"' in head.ros_arguments
     assert 'face:="drawn"' in screen.ros_arguments
+    assert {'host:="studio.local"', "port:=39540"} <= set(avatar.ros_arguments)
     assert 'source:="0"' in camera.ros_arguments  # a text, though it looks like a number
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments"),
+    [
+        ("127.0.0.1", ['host:="127.0.0.1"']),
+        ("studio:1", ['host:="studio"', "port:=1"]),
+        ("[::1]:65535", ['host:="::1"', "port:=65535"]),
+    ],
+)
+def test_an_avatar_is_found_by_host_and_port(text: str, arguments: list[str]) -> None:
+    avatar = bringup.describe(Options(vmc=text))[-1]
+    assert [part for part in avatar.ros_arguments if part.startswith(("host", "port"))] == arguments
+
+
+@pytest.mark.parametrize(
+    "text", [":39539", "studio:", "studio:0", "studio:65536", "studio:port", "::1:39539", "a:1:2"]
+)
+def test_an_avatar_without_a_host_or_with_a_wrong_port_is_refused(text: str) -> None:
+    with pytest.raises(BadInput, match="write HOST:PORT"):
+        bringup.describe(Options(vmc=text))
 
 
 @pytest.mark.parametrize(("text", "respawn"), [("true", True), ("False", False)])

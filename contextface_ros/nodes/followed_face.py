@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import numpy as np
+import numpy.typing as npt
 from rclpy.node import Node
 
 from contextface_ros.errors import BadInput
@@ -33,6 +34,7 @@ class FollowedFace:
         self._node = node
         self._hold_s = hold_s
         self._pose = np.zeros(len(ARKIT_NAMES), np.float32)
+        self._named: frozenset[str] = frozenset(ARKIT_NAMES)
         self._heard_s = time.monotonic()
         self._warned_s = -_WARN_EVERY_S
         node.create_subscription(Blendshapes, "face/blendshapes", self._on_pose, qos.POSE)
@@ -43,9 +45,15 @@ class FollowedFace:
         left = np.float32(np.clip(1.0 - fading_s / FADE_S, 0.0, 1.0))
         return np.asarray(left * self._pose)
 
+    def played(self) -> npt.NDArray[np.bool_]:
+        """Which units (52,) the newest pose has; the others are lent to another animator."""
+        named = self._named
+        return np.array([name in named for name in ARKIT_NAMES])
+
     def _on_pose(self, message: Blendshapes) -> None:
         try:
             self._pose = posed(self._pose, message.names, np.asarray(message.weights, np.float32))
+            self._named = frozenset(message.names)
             self._heard_s = time.monotonic()
         except BadInput as error:
             self._warn(str(error))

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import Field, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from contextface_ros.avatars.vrm import NAMES
 from contextface_ros.errors import BadInput
 from contextface_ros.face.drawn_themes import THEMES
 from contextface_ros.language.runtime import (
@@ -266,6 +267,33 @@ class FaceImageParameters:
         maximum=3600.0,
     )
     frame_id: str = parameter("face", "Coordinate frame named in the header.")
+
+
+@dataclass(frozen=True)
+class VmcParameters:
+    """Parameters of the node `vmc`."""
+
+    host: str = parameter(
+        "127.0.0.1", "Name or address of the machine whose application shows the avatar."
+    )
+    port: int = parameter(
+        39539, "UDP port at which the application listens.", minimum=1, maximum=65535
+    )
+    names: str = parameter(
+        "perfect_sync",
+        "What the avatar's expressions are called: ARKit's 52 (`perfect_sync`), or the presets of"
+        " VRM 0 or VRM 1.",
+        choices=NAMES,
+    )
+    rate_hz: float = parameter(
+        30.0, "Poses that are sent a second, at most.", minimum=1.0, maximum=120.0
+    )
+    hold_s: float = parameter(
+        3.0,
+        "Seconds without a pose after which the avatar fades to neutral.",
+        minimum=0.1,
+        maximum=3600.0,
+    )
 
 
 @dataclass(frozen=True)

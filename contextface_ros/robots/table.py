@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from contextface_ros.robots.description import read_robot
 from contextface_ros.robots.drive import Drive
-from contextface_ros.types import EMOTIONS, Float32Array
+from contextface_ros.types import Float32Array
 
 WIDTH = 120
 """Columns that the table needs, in a file too: one that is cut cannot be read."""
@@ -40,25 +39,3 @@ def print_robot(file: Path, faces: dict[str, Float32Array]) -> None:
         values = (f"{goal[place]:.2f}" for goal in goals.values())
         table.add_row(channel.name, channel.unit, limits, f"{channel.neutral:g}", *values)
     Console(width=max(Console().width, WIDTH)).print(table)
-
-
-def typical_faces() -> dict[str, Float32Array]:
-    """(52,) weights of a plain strong face of each emotion, from FACS's prototypes."""
-    from contextface_ros.face.blendshapes import action_units_to_blendshapes
-
-    return {
-        emotion.value: np.asarray(action_units_to_blendshapes(PROTOTYPES[emotion.value]))
-        for emotion in EMOTIONS
-    }
-
-
-PROTOTYPES: dict[str, dict[str, float]] = {
-    "Angry": {"AU4": 1.0, "AU5": 0.6, "AU7": 0.8, "AU23": 0.8},
-    "Sad": {"AU1": 1.0, "AU4": 0.5, "AU15": 1.0},
-    "Surprise": {"AU1": 1.0, "AU2": 1.0, "AU5": 0.8, "AU26": 0.8},
-    "Neutral": {},
-    "Fear": {"AU1": 1.0, "AU2": 0.7, "AU4": 0.6, "AU5": 1.0, "AU20": 0.8, "AU26": 0.4},
-    "Happy": {"AU6": 0.9, "AU12": 1.0},
-    "Disgust": {"AU9": 1.0, "AU10": 0.6, "AU15": 0.5},
-}
-"""Action units by emotion as in Ekman and Friesen, EMFACS; the strengths are ours."""

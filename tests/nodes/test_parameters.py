@@ -20,6 +20,7 @@ from contextface_ros.nodes.parameters import (
     FacePlayerParameters,
     RobotFaceParameters,
     ViewerParameters,
+    VmcParameters,
 )
 
 KINDS = [
@@ -29,6 +30,7 @@ KINDS = [
     ViewerParameters,
     RobotFaceParameters,
     FaceImageParameters,
+    VmcParameters,
 ]
 
 

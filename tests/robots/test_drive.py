@@ -13,9 +13,9 @@ from hypothesis.extra import numpy as arrays
 
 from contextface_ros.errors import BadInput
 from contextface_ros.face.blendshapes import ARKIT_NAMES
+from contextface_ros.face.prototypes import prototype_faces
 from contextface_ros.robots.description import Robot, parse_robot, read_robot
 from contextface_ros.robots.drive import LONGEST_STEP_S, Drive
-from contextface_ros.robots.table import typical_faces
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = sorted((ROOT / "config" / "robots").glob("*.yaml"))
@@ -56,7 +56,7 @@ def test_a_face_that_stays_is_reached_and_a_face_at_rest_is_neutral(robot: Robot
 def test_the_seven_emotions_look_different_on_every_example(robot: Robot) -> None:
     drive = Drive(robot)
     span = np.array([channel.upper - channel.lower for channel in robot.channels])
-    goals = {name: drive.goal(face) / span for name, face in typical_faces().items()}
+    goals = {name: drive.goal(face) / span for name, face in prototype_faces().items()}
     for one, a in goals.items():
         for other, b in goals.items():
             assert one == other or np.abs(a - b).max() > 0.15, (one, other)

@@ -1,0 +1,1 @@
+"""Avatars of other programs: the face in their names, over their wire."""
