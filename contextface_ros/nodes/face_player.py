@@ -44,7 +44,7 @@ from contextface_ros.face.regions import Region, parse_regions
 from contextface_ros.msg import Blendshapes
 from contextface_ros.msg import Emotion as EmotionMsg
 from contextface_ros.msg import Expression as ExpressionMsg
-from contextface_ros.nodes import convert, diagnostics, process, qos
+from contextface_ros.nodes import action_units, convert, diagnostics, process, qos
 from contextface_ros.nodes.pace import Pace
 from contextface_ros.nodes.parameters import FacePlayerParameters, NodeParameters
 from contextface_ros.types import Emotion, Float32Array
@@ -90,6 +90,21 @@ class Face:
     stamp: Time
     weights: Float32Array
     label: Emotion | None
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The pose that was published last.
+
+    Attributes:
+        pose: (52,) weights.
+        units: (52,) which of them are played.
+        stamp: the time at which the face looks like this.
+    """
+
+    pose: Float32Array
+    units: npt.NDArray[np.bool_]
+    stamp: RosTime
 
 
 class PosePublisher:
@@ -151,6 +166,10 @@ class FacePlayer(Node):
         self.create_subscription(String, "attention", self._attentions.put, qos.LAST_WISH)
         self.create_subscription(String, "face/mask", self._masks.put, qos.LAST_WISH)
         self._poses = PosePublisher(self)
+        self._shown: Shown | None = None
+        self._action_units = action_units.action_units_publisher(self)
+        if self._action_units is not None:
+            self.create_timer(1.0 / action_units.RATE_HZ, self._tell_action_units)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.DIAGNOSTICS)
         self.create_timer(1.0, self._on_second)
         self.create_timer(_SETTINGS_S, self._read_settings)
@@ -201,7 +220,9 @@ class FacePlayer(Node):
         pose, units = self._motion.pose(time_s), self._motion.played(time_s)
         late_ns = int((time.monotonic() - due_s) * 1e9)
         now = self.get_clock().now().nanoseconds
-        self._poses.publish(pose, units, RosTime(nanoseconds=max(0, now - late_ns)))
+        stamp = RosTime(nanoseconds=max(0, now - late_ns))
+        self._poses.publish(pose, units, stamp)
+        self._shown = Shown(pose, units, stamp)
 
     def _take_in(self, due_s: float) -> None:
         """Tell the motion what came since the frame before."""
@@ -328,6 +349,11 @@ class FacePlayer(Node):
             return
         if settings != self._settings:
             self._settings = settings
+
+    def _tell_action_units(self) -> None:
+        shown, publisher = self._shown, self._action_units
+        if publisher is not None and publisher.wanted and shown is not None:
+            publisher.publish(shown.pose, shown.units, shown.stamp.to_msg())
 
     def _on_second(self) -> None:
         pace, motion, face = self._pace, self._motion, self._face
