@@ -7,6 +7,7 @@ it is pushed together, which is measured between two points on either side.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,15 @@ from contextface_ros.face import paint
 from contextface_ros.face.flame import FlameModel
 from contextface_ros.face.landmarks import place_from_front
 from contextface_ros.types import UInt8Array
+
+ONSET = 0.08
+"""Share of its full change at which a fold begins to show."""
+
+DEEPEST = 1.3
+"""Depth that a fold reaches at most, in its depth at the full change."""
+
+DARKEST = 0.9
+"""Share of the light that folds take at most."""
 
 Array = npt.NDArray[np.float64]
 Point = tuple[float, float]
@@ -94,7 +104,11 @@ FOLDS = (
 
 
 class Folds:
-    """Measures and draws the folds of a head."""
+    """Measures and draws the folds of a head.
+
+    Attributes:
+        full: (N,) relative change of the measured distance at which each fold is deepest.
+    """
 
     def __init__(self, model: FlameModel, skin: npt.NDArray[np.integer], step: int = 1) -> None:
         """Place the measuring points on the skin.
@@ -109,21 +123,32 @@ class Folds:
         triangle, shares = place_from_front(model.template, skin, points)
         self._corners, self._shares = skin[triangle], shares[..., np.newaxis]
         self._rest = self._distances(model.template)
-        self._full = np.array([fold.full for fold, _ in sides])
+        self.full = np.array([fold.full for fold, _ in sides])
         self._drawn = [_drawn(_draw(fold, mirror)[::step, ::step]) for fold, mirror in sides]
 
+    def points(self, vertices: npt.NDArray[np.floating]) -> Array:
+        """Where it is measured on a face with vertices (V, 3): (2 N, 3), fold after fold."""
+        return np.asarray((self._shares * vertices[self._corners]).sum(axis=1))
+
     def _distances(self, vertices: npt.NDArray[np.floating]) -> Array:
-        points = (self._shares * vertices[self._corners]).sum(axis=1)
+        points = self.points(vertices)
         return np.asarray(np.linalg.norm(points[0::2] - points[1::2], axis=1))
 
     def draw(self, sheet: UInt8Array, vertices: npt.NDArray[np.floating]) -> None:
         """Darken the sheet (H, W, 3) where a face with `vertices` (V, 3) has folds, in place."""
         change = self._distances(vertices) / self._rest - 1.0
-        strength = np.clip((change / self._full - 0.08) / 0.92, 0.0, 1.3)
+        strength = np.clip((change / self.full - ONSET) / (1.0 - ONSET), 0.0, DEEPEST)
         for k in np.flatnonzero(strength):
             box, light = self._drawn[k]
-            left = 1.0 - np.minimum(np.float32(strength[k]) * light, np.float32(0.9))
+            left = 1.0 - np.minimum(np.float32(strength[k]) * light, np.float32(DARKEST))
             sheet[box] = (sheet[box] * left[..., np.newaxis]).astype(np.uint8)
+
+    def light(self, height: int, width: int) -> Iterator[npt.NDArray[np.float32]]:
+        """For each fold the share (H, W) of the light that it takes where it is deepest."""
+        for box, light in self._drawn:
+            whole = np.zeros((height, width), np.float32)
+            whole[box] = light
+            yield whole
 
 
 def _drawn(light: Array) -> tuple[tuple[slice, slice], npt.NDArray[np.float32]]:

@@ -14,9 +14,9 @@ LIGHTS = (
     ((0.80, 0.10, 0.70), (0.80, 0.88, 1.0), 0.36),
     ((0.35, 0.60, -0.70), (1.0, 1.0, 1.0), 0.55),
 )
-_SKY, _GROUND = (0.20, 0.21, 0.23), (0.13, 0.10, 0.09)  # light from above and from below
-_WRAP = (0.24, 0.10, 0.06)  # how far red, green and blue reach round an edge of the light
-_GLOSS, _SQUARINGS = 0.10, 4  # strength of highlights, and their sharpness: to the power of 2^4
+SKY, GROUND = (0.20, 0.21, 0.23), (0.13, 0.10, 0.09)  # light from above and from below
+WRAP = (0.24, 0.10, 0.06)  # how far red, green and blue reach round an edge of the light
+GLOSS, SQUARINGS = 0.10, 4  # strength of highlights, and their sharpness: to the power of 2^4
 
 
 def _towards(places: npt.ArrayLike) -> Float32Array:
@@ -39,11 +39,11 @@ def light_on(normals: npt.NDArray[np.floating]) -> tuple[Float32Array, Float32Ar
     facing = normals @ _DIRECTIONS.T
     upward = 0.5 + 0.5 * normals[:, 1]
     factors = np.empty((len(normals), 3), np.float32)
-    for channel, wrap in enumerate(_WRAP):
+    for channel, wrap in enumerate(WRAP):
         diffuse = np.clip((facing + wrap) / (1.0 + wrap), 0.0, 1.0) @ _STRENGTHS[:, channel]
-        ground, sky = _GROUND[channel], _SKY[channel]
+        ground, sky = GROUND[channel], SKY[channel]
         factors[:, channel] = 0.92 * diffuse + ground + (sky - ground) * upward
     gloss = np.maximum(normals @ _HALFWAY.T, 0.0)
-    for _ in range(_SQUARINGS):
+    for _ in range(SQUARINGS):
         gloss *= gloss
-    return factors, _GLOSS * (gloss @ _STRENGTHS.mean(axis=1))[:, np.newaxis]
+    return factors, GLOSS * (gloss @ _STRENGTHS.mean(axis=1))[:, np.newaxis]

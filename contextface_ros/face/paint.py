@@ -31,7 +31,7 @@ IRIS_LIGHT: Colour = (0.56, 0.37, 0.18)
 IRIS_RIM: Colour = (0.12, 0.07, 0.04)
 SCLERA: Colour = (0.95, 0.94, 0.92)
 _IRIS_RAD, _PUPIL_RAD = 0.44, 0.19
-_CATCHLIGHT = np.array((-0.17, 0.17, 0.971))  # unit vector
+CATCHLIGHT = np.array((-0.17, 0.17, 0.971))  # unit vector
 
 # What a colour on the sheet multiplies the skin by.
 _LIP: Colour = (0.90, 0.70, 0.73)
@@ -98,7 +98,7 @@ def scalp(rest: Array) -> Array:
 
 
 def eye_colours(ball: Array, turned: Array) -> Array:
-    """Colour an eyeball.
+    """Colour an eyeball, with the light on it.
 
     Args:
         ball: (N, 3) points of the unit sphere that looks along +z.
@@ -107,6 +107,18 @@ def eye_colours(ball: Array, turned: Array) -> Array:
     Returns:
         (N, 3) RGB in 0..1.
     """
+    colours = eyeball_colours(ball)
+    round_off = 0.62 + 0.36 * np.clip(turned[:, 2], 0.0, 1.0)
+    shade = 0.45 * smoothstep(0.05, 0.6, turned[:, 1])  # of the upper lid
+    colours *= (round_off * (1.0 - shade))[:, np.newaxis]
+    # The key light in it, where the ball and not where the gaze is.
+    away = np.linalg.norm(turned - CATCHLIGHT, axis=1)
+    blend(colours, (1.0, 1.0, 1.0), 0.95 * smoothstep(0.12, 0.06, away))
+    return colours
+
+
+def eyeball_colours(ball: Array) -> Array:
+    """White, iris and pupil at points (N, 3) of the unit sphere that looks along +z: (N, 3) RGB."""
     angle = np.arccos(np.clip(ball[:, 2], -1.0, 1.0))
     around = np.arctan2(ball[:, 1], ball[:, 0])
     streaks = 0.5 + 0.5 * np.sin(23 * around) * np.sin(9 * around + 1)
@@ -116,12 +128,6 @@ def eye_colours(ball: Array, turned: Array) -> Array:
     blend(colours, IRIS, smoothstep(_IRIS_RAD - 0.02, _IRIS_RAD - 0.12, angle))
     blend(colours, IRIS_LIGHT, 0.6 * streaks * smoothstep(0.36, 0.24, angle))
     blend(colours, (0.02, 0.02, 0.02), smoothstep(_PUPIL_RAD + 0.02, _PUPIL_RAD - 0.01, angle))
-    round_off = 0.62 + 0.36 * np.clip(turned[:, 2], 0.0, 1.0)
-    shade = 0.45 * smoothstep(0.05, 0.6, turned[:, 1])  # of the upper lid
-    colours *= (round_off * (1.0 - shade))[:, np.newaxis]
-    # The key light in it, where the ball and not where the gaze is.
-    away = np.linalg.norm(turned - _CATCHLIGHT, axis=1)
-    blend(colours, (1.0, 1.0, 1.0), 0.95 * smoothstep(0.12, 0.06, away))
     return colours
 
 

@@ -23,7 +23,10 @@ IntArray = npt.NDArray[np.int64]
 EYES = {"left_eye": 3, "right_eye": 4}
 """Parts that are drawn as spheres, and the joint at the centre of each."""
 
-_EYE_RADIUS_M = 0.01495
+EYE_RADIUS_M = 0.01495
+TEETH_LIGHT = ((0.0005, 0.003), (0.3, 1.0))
+"""Light that reaches the teeth by how far the lips part in m, beyond what the mesh has at rest."""
+
 _TEETH_SCALE = (0.95, 1.0, 0.97)  # behind the lips, which the smooth surface makes thinner
 _LIPS_MM = ((-12, -35.0), (0, -35.0), (12, -35.0), (-12, -38.5), (0, -38.5), (12, -38.5))
 _LASH_TRIM = 0.45  # share of their length that lashes lose
@@ -45,6 +48,12 @@ class Surface:
     Attributes:
         triangles: for each thing to draw, by name, its triangles (F, 3).
         sheet_coordinates: (N, 2) in 0..1, where the points of "skin" lie on the sheet.
+        skin_colours: (N, 3) float32 RGB in 0..1 of the points of "skin", before any light.
+        shine: (N, 1) float32, 1 where skin is glossy, 0 within the mouth.
+        skin_at_rest: (N, 3) in m, the points of "skin" of the face at rest, without hair.
+        folds: what is drawn on the sheet as the face moves.
+        ball: (N, 3) float64, an eyeball of radius 1 that looks along +z.
+        eye_centres: (5, 3) in m, by the joints that EYES names.
     """
 
     def __init__(self, model: FlameModel, parts: npt.NDArray[np.str_], *, rounds: int = 2) -> None:
@@ -78,18 +87,19 @@ class Surface:
         skin = coarse[parts == "skin"]
         rest = self._refine(model.template)[self._kept["skin"]]
         interior = self._refine(_inside_mouth(model, skin)[:, np.newaxis])[self._kept["skin"], 0]
-        self._skin_colours = paint.skin_colours(rest, interior).astype(np.float32)
-        self._shine = (1.0 - interior)[:, np.newaxis].astype(np.float32)
+        self.skin_colours = paint.skin_colours(rest, interior).astype(np.float32)
+        self.shine = (1.0 - interior)[:, np.newaxis].astype(np.float32)
         self._normals = {
             name: Normals(triangles)
             for name, triangles in self.triangles.items()
             if "teeth" not in name
         }
+        self.skin_at_rest = rest
         self._hair = _hair(rest)[:, np.newaxis] * self._normals["skin"].of(rest)
         self.sheet_coordinates = paint.sheet_coordinates(rest)
         step = 1 if rounds > 1 else 2  # a coarser sheet where the triangles are
         self._sheet = (_coarser(paint.sheet(), step) * 255).astype(np.uint8)
-        self._folds = Folds(model, skin, step)
+        self.folds = Folds(model, skin, step)
 
         lashes = np.unique(coarse[parts == "lashes"])
         lids = np.unique(skin)
@@ -100,8 +110,8 @@ class Surface:
         self._lips = skin[triangle], shares
         self._lip_gap_at_rest = self._lip_gap(model.template)
 
-        self._ball, ball_triangles = _ball()
-        self._eye_centres = model.joint_regressor @ model.template
+        self.ball, ball_triangles = _ball()
+        self.eye_centres = model.joint_regressor @ model.template
         self.triangles |= dict.fromkeys(EYES, ball_triangles)
 
     def _refine(self, values: npt.NDArray[np.floating]) -> Array:
@@ -131,33 +141,37 @@ class Surface:
                 normals = self._normals[name].of(points)
             if name == "skin":
                 factors, gloss = light_on(normals)
-                colours = self._skin_colours * factors + self._shine * gloss
+                colours = self.skin_colours * factors + self.shine * gloss
             else:
                 colours = np.tile(np.array(paint.PARTS[name]), (len(points), 1))
                 if "teeth" in name:
                     colours *= self._light_on_teeth(vertices)
             yield name, _shape(points, normals, colours)
-        turned = self._ball @ rotation((-gaze[1], gaze[0], 0.0)).T
-        colours = paint.eye_colours(self._ball, turned)
+        turned = self.ball @ rotation((-gaze[1], gaze[0], 0.0)).T
+        colours = paint.eye_colours(self.ball, turned)
         for name, joint in EYES.items():
-            points = self._eye_centres[joint] + _EYE_RADIUS_M * turned
+            points = self.eye_centres[joint] + EYE_RADIUS_M * turned
             yield name, _shape(points, turned, colours)
 
     def _light_on_teeth(self, vertices: npt.NDArray[np.floating]) -> float:
         """0.3 behind closed lips, which are not tight in the mesh, to 1 behind open ones."""
         apart = self._lip_gap(vertices) - self._lip_gap_at_rest
-        return float(np.interp(apart.max(), (0.0005, 0.003), (0.3, 1.0)))
+        return float(np.interp(apart.max(), *TEETH_LIGHT))
 
     def _lip_gap(self, vertices: npt.NDArray[np.floating]) -> Array:
         """Distance of the upper from the lower lip in m, at three places."""
-        corners, shares = self._lips
-        points = (shares[..., np.newaxis] * vertices[corners]).sum(axis=1)
+        points = self.lip_points(vertices)
         return np.asarray(np.linalg.norm(points[:3] - points[3:], axis=1))
+
+    def lip_points(self, vertices: npt.NDArray[np.floating]) -> Array:
+        """Three points of the upper lip and, below them, three of the lower one: (6, 3) in m."""
+        corners, shares = self._lips
+        return np.asarray((shares[..., np.newaxis] * vertices[corners]).sum(axis=1))
 
     def sheet(self, vertices: npt.NDArray[np.floating]) -> UInt8Array:
         """What lies over the skin of a face, (H, W, 3) RGB, lowest row first: factors of 255."""
         sheet: UInt8Array = self._sheet.copy()
-        self._folds.draw(sheet, vertices)
+        self.folds.draw(sheet, vertices)
         return sheet
 
 
