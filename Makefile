@@ -7,7 +7,7 @@ PIP := $(PY) -m pip install --quiet --disable-pip-version-check --no-warn-confli
     -c requirements/constraints.txt
 DONE := $(VENV)/.setup
 BUILD := build/wheels
-LISTS := core ros render vmc record dev
+LISTS := core ros render viewer vmc record dev
 TORCH_INDEX ?=
 
 # A step is done when its file in $(DONE) is there and newer than what it was made from: `make setup`
@@ -39,12 +39,17 @@ $(DONE)/packages: $(DONE)/llama $(LISTS:%=requirements/%.txt) requirements/data.
 	@$(PIP) --no-deps -r requirements/data.txt
 	@touch $@
 
-setup-train: setup $(DONE)/train  ## add what training needs; TORCH_INDEX=URL picks another index for torch
+setup-train: setup $(DONE)/train $(DONE)/browser  ## add what training needs; TORCH_INDEX=URL picks another index for torch
 
 $(DONE)/train: $(DONE)/packages requirements/train.txt requirements/augment.txt requirements/flame.txt
 	@echo "[train] torch and the training stack"
 	@$(PIP) $(TORCH_INDEX:%=--index-url %) "$$(sed -n 's/^\(torch=[^ ]*\).*/\1/p' requirements/train.txt)"
 	@$(PIP) -r requirements/train.txt -r requirements/augment.txt -r requirements/flame.txt
+	@touch $@
+
+# A page is tested in the browser that the system has; without one its tests are skipped.
+$(DONE)/browser: requirements/browser.sh | $(DONE)/packages
+	@sh requirements/browser.sh
 	@touch $@
 
 build: $(BUILD)/Makefile  ## build the interfaces, install the package into .venv (again: a second)

@@ -60,7 +60,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["contextface_ros", "contextface_ros.*"]),
-    package_data={"": ["data/**/*", "py.typed"]},
+    package_data={"": ["data/**/*", "page/*", "py.typed"]},
     data_files=[*shared("models"), *shared("config"), *shared("launch")],
     entry_points={"console_scripts": ["contextface = contextface_ros.cli:main"]},
     install_requires=requirements("core"),

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from contextface_ros import bringup, flame_commands
+from contextface_ros import bringup, flame_commands, viewer_command
 from contextface_ros.errors import BadBundle, BadInput, ContextFaceError, MissingDependency
 
 if TYPE_CHECKING:
@@ -267,6 +267,14 @@ def demo(arguments: argparse.Namespace) -> int:
         raise _no_ros(error) from error
 
 
+def viewer(arguments: argparse.Namespace) -> int:
+    """Show the face in a browser, with what was said and a box to type in."""
+    try:
+        return viewer_command.viewer(arguments)
+    except ModuleNotFoundError as error:
+        raise _no_ros(error) from error
+
+
 def _no_ros(error: ModuleNotFoundError) -> MissingDependency:
     hint = "source a ROS 2 workspace with contextface_ros in it, or run make setup"
     return MissingDependency(f"ROS 2 is missing here ({error.name}): {hint}")
@@ -315,6 +323,7 @@ def parser() -> argparse.ArgumentParser:
         reporting.add_argument("--json", action="store_true", help="print JSON")
 
     _describe_up(command(commands, "up", up))
+    viewer_command.describe_viewer(command(commands, "viewer", viewer))
 
     flame_commands.describe_calibrate(command(commands, "calibrate", flame_commands.calibrate))
     flame_commands.describe_retarget(command(commands, "retarget", flame_commands.retarget))

@@ -211,11 +211,42 @@ class ViewerParameters:
 
     host: str = parameter(
         "127.0.0.1",
-        "Address that the page is served at. `0.0.0.0` shows the face, and what was said, to the"
-        " whole network.",
+        "Address that the page is served at. `0.0.0.0` lets the whole network see the face and"
+        " what was said, and type to the robot.",
     )
     port: int = parameter(
         8765, "Port of the page. 0 takes any that is free.", minimum=0, maximum=65535
+    )
+    names: str = parameter(
+        "",
+        "Further names, with commas between, by which browsers may ask for the page: that of a"
+        " proxy, or of the robot in a name server. Addresses and the machine's own name need none.",
+    )
+    max_browsers: int = parameter(
+        16, "Browsers that may look at once. The next is refused.", minimum=1, maximum=256
+    )
+    answer_timeout_s: float = parameter(
+        20.0,
+        "Seconds after which the page no longer waits for an answer to what was typed.",
+        minimum=0.5,
+        maximum=80.0,
+    )
+    image_transport: str = parameter(
+        "raw",
+        "Type of the topic `image`, as for the agent: sensor_msgs/Image (`raw`),"
+        " sensor_msgs/CompressedImage (`compressed`), or no camera (`none`).",
+        choices=("raw", "compressed", "none"),
+    )
+    image_rate_hz: float = parameter(
+        8.0, "Camera pictures that are shown a second, at most.", minimum=0.1, maximum=30.0
+    )
+    face_detector: str = parameter(
+        "yuface", "Finds the faces on a frame, as for the agent. Empty for none: no red box."
+    )
+    target: str = parameter(
+        "largest",
+        "Who gets the red box where there are several, as for the agent.",
+        choices=("largest", "central"),
     )
 
 

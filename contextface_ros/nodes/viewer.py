@@ -1,213 +1,259 @@
-"""The node `viewer`: the agent's face, and what it answered, in a browser.
+"""The node `viewer`: the face in a browser, what was said, and a box to type in.
 
-    expression --draw (one thread, the newest only)--> Page --> http://127.0.0.1:8765/
-    emotion -----------------------------------------> Page
+    face/blendshapes, image (while somebody looks) --.
+    emotion, expression, attention -------------------+--> Server --> browsers
+    agent/express <------ what is typed -------------------'
 
-For looking only: nothing that a browser sends is acted on.
+Nothing here moves the face: what is typed is answered by the agent, which publishes the answer, and
+the face_player plays it. Where no face_player runs, the expression is shown as it is.
 """
 
 from __future__ import annotations
 
-import json
-import threading
-import traceback
-from collections.abc import Callable
-from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import time
+from concurrent.futures import Future as ThreadFuture
 
-import cv2
 import numpy as np
 from rclpy.node import Node
+from rclpy.subscription import Subscription
+from rclpy.task import Future
+from std_msgs.msg import String
 
-from contextface_ros.errors import BadInput, ContextFaceError
-from contextface_ros.face.render import FaceRenderer
-from contextface_ros.msg import Emotion, Expression
-from contextface_ros.nodes import process, qos
+from contextface_ros.errors import BadBundle, BadInput, ContextFaceError
+from contextface_ros.face.attitude import Attention, parse_attention
+from contextface_ros.face.blendshapes import ARKIT_NAMES
+from contextface_ros.face.decode import blendshapes_of
+from contextface_ros.msg import Blendshapes
+from contextface_ros.msg import Emotion as EmotionMsg
+from contextface_ros.msg import Expression as ExpressionMsg
+from contextface_ros.nodes import convert, process, qos
+from contextface_ros.nodes.camera_watch import CameraWatch
 from contextface_ros.nodes.parameters import NodeParameters, ViewerParameters
-from contextface_ros.types import OPEN_BASIS
+from contextface_ros.srv import Express
+from contextface_ros.types import Float32Array
+from contextface_ros.viewer import protocol
 
-_ALIVE_S = 2.0  # between two parts of a stream in which nothing changes
-_CLOSE_S = 1.0
-_JPEG = (cv2.IMWRITE_JPEG_QUALITY, 90)
-
-_HTML = """<!doctype html>
-<meta charset="utf-8">
-<title>contextface</title>
-<style>
-  body { margin: 2em auto; max-width: 30em; font: 18px sans-serif; text-align: center }
-  img { width: 100%; border-radius: 8px }
-  #quote { color: #555; min-height: 3em }
-</style>
-<img src="/face" alt="the face">
-<h1 id="label"></h1>
-<p id="quote"></p>
-<script>
-  new EventSource("/words").onmessage = (event) => {
-    const words = JSON.parse(event.data);
-    for (const id of ["label", "quote"]) document.getElementById(id).textContent = words[id];
-  };
-</script>
-"""
+_LOOK_S = 0.25  # between two looks at who is there
+_PLAYER_GONE_S = 1.0  # without a pose, after which the face counts as still
+_LONGEST_LATENCY_S = 600.0  # beyond which the clocks differ
+_PLACES = {name: place for place, name in enumerate(ARKIT_NAMES)}
+_AGENTS = {
+    Attention.IDLE: protocol.Agent.READY,
+    Attention.LISTENING: protocol.Agent.LISTENING,
+    Attention.THINKING: protocol.Agent.THINKING,
+}
 
 
-class Page:
-    """What the browsers show. They wait here for what comes next."""
+class PoseReader:
+    """Poses of a topic, on which a message may name some of the units only."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._parts: dict[str, tuple[int, bytes]] = {}  # name -> how often it changed, content
-        self._closed = False
+        self.weights: Float32Array = np.zeros(len(ARKIT_NAMES), np.float32)
+        self._names: list[str] = []
+        self._places = np.zeros(0, np.intp)
 
-    def show(self, name: str, content: bytes) -> None:
-        """Replace one part of the page."""
-        with self._changed:
-            count, _ = self._parts.get(name, (0, b""))
-            self._parts[name] = (count + 1, content)
-            self._changed.notify_all()
+    def read(self, message: Blendshapes) -> None:
+        """Take the units that are named; the others stay as they were left.
 
-    def after(self, name: str, count: int) -> tuple[int, bytes] | None:
-        """A part once it changed more than `count` times, or after a while; None at the end."""
-        with self._changed:
-            self._changed.wait_for(
-                lambda: self._closed or self._parts.get(name, (0, b""))[0] > count, _ALIVE_S
-            )
-            return None if self._closed else self._parts.get(name, (0, b""))
-
-    def close(self) -> None:
-        """Send everybody home."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
+        Raises:
+            BadInput: unknown names, another number of weights, or one that is not finite.
+        """
+        if message.names != self._names:
+            places = [_PLACES.get(name) for name in message.names]
+            if None in places:
+                raise BadInput("a pose names units that are not ARKit's")
+            self._places = np.array(places, np.intp)
+            self._names = message.names
+        weights = np.asarray(message.weights, np.float32)
+        if len(weights) != len(self._places) or not np.isfinite(weights).all():
+            raise BadInput("a pose has not one finite weight for each name")
+        self.weights[self._places] = weights
 
 
 class Viewer(Node):
-    """Draws the newest face and serves it."""
+    """Between the robot's topics and the page's server. All but `_ask` is the executor's."""
 
     def __init__(self) -> None:
+        """Serve the page. Raises BadInput where that is impossible at its address."""
         super().__init__("viewer")
-        settings = NodeParameters(self, ViewerParameters).read()
-        self._page = Page()
-        self._newest: Expression | None = None  # not drawn yet
-        self._arrived = threading.Condition()
-        self._closing = False
-        try:
-            self._server = ThreadingHTTPServer((settings.host, settings.port), _handler(self._page))
-        except OSError as error:
-            raise BadInput(
-                f"no page at {settings.host}:{settings.port} ({error.strerror}): set host and port"
-            ) from error
-        self._server.daemon_threads = True
-        self._threads = [
-            threading.Thread(target=self._server.serve_forever, daemon=True),
-            threading.Thread(target=self._draw_all, daemon=True),
-        ]
-        for thread in self._threads:
-            thread.start()
-        self.create_subscription(Expression, "expression", self._on_expression, qos.LAST_ANSWER)
-        self.create_subscription(Emotion, "emotion", self._on_emotion, qos.LAST_ANSWER)
-        host, port = self._server.server_address[:2]
-        self.get_logger().info(f"the face is shown at http://{host!s}:{port}/")
+        # Without the extra it says what to install, and all else of this module can be imported.
+        from contextface_ros.viewer.server import Server
+
+        declared = NodeParameters(self, ViewerParameters)
+        settings = declared.read()
+        declared.locked = True
+        self._express = self.create_client(Express, "agent/express")
+        self._agent_seen = 0  # looks in a row at which the agent was there
+        self._attention = Attention.IDLE
+        self._poses = PoseReader()
+        self._pose_subscription: Subscription | None = None
+        self._pose_s = float("-inf")  # when the last one came
+        self._watched_s = float("inf")  # since when somebody looks
+        self._expression: ExpressionMsg | None = None
+        self._shown: ExpressionMsg | None = None  # as it is, without a player
+        self._face_note = ""
+        self._server = Server(
+            settings.host,
+            settings.port,
+            self._ask,
+            names=tuple(name.strip() for name in settings.names.split(",")),
+            most_browsers=settings.max_browsers,
+            answer_timeout_s=settings.answer_timeout_s,
+        )
+        self._camera = CameraWatch(self, settings, self._server.show_picture)
+        self.create_subscription(EmotionMsg, "emotion", self._on_emotion, qos.LAST_ANSWER)
+        self.create_subscription(ExpressionMsg, "expression", self._on_expression, qos.LAST_ANSWER)
+        self.create_subscription(String, "attention", self._on_attention, qos.LAST_WISH)
+        self.create_timer(_LOOK_S, self._look)
+        self.get_logger().info(f"the face is shown at {self._server.url}")
 
     def close(self) -> None:
-        """End the page and the drawing."""
-        self._page.close()
-        with self._arrived:
-            self._closing = True
-            self._arrived.notify_all()
-        self._server.shutdown()
-        self._server.server_close()
-        for thread in self._threads:
-            thread.join(_CLOSE_S)
+        """End the page and the pictures."""
+        self._camera.close()
+        self._server.close()
 
-    def _on_emotion(self, message: Emotion) -> None:
-        words = {"label": message.label, "quote": message.quote or message.situation}
-        self._page.show("words", json.dumps(words).encode())
+    # --- what is shown ----------------------------------------------------------------------------
 
-    def _on_expression(self, message: Expression) -> None:
-        if message.basis != OPEN_BASIS:
-            self.get_logger().warning(
-                f"a face in the basis {message.basis!r} is not drawn, only {OPEN_BASIS!r} is",
-                once=True,
+    def _on_emotion(self, message: EmotionMsg, info: object) -> None:
+        stamp_s = message.header.stamp.sec + message.header.stamp.nanosec * 1e-9
+        sent_s = _sent_s(info)
+        took_s = sent_s - stamp_s
+        known = stamp_s > 0.0 and 0.0 <= took_s < _LONGEST_LATENCY_S
+        self._server.show_answer(
+            protocol.Answer(
+                label=message.label,
+                probabilities=tuple(float(p) for p in message.probabilities),
+                quote=message.quote,
+                situation=message.situation,
+                perspective=message.perspective,
+                time_ms=sent_s * 1e3,
+                latency_ms=took_s * 1e3 if known else None,
+            )
+        )
+
+    def _on_expression(self, message: ExpressionMsg) -> None:
+        self._expression = message
+        if not self._moving:
+            self._show_still()
+
+    def _on_attention(self, message: String) -> None:
+        try:
+            self._attention = parse_attention(message.data)
+        except BadInput as error:
+            self._warn("attention", error)
+        self._show_status()
+
+    def _on_pose(self, message: Blendshapes) -> None:
+        try:
+            self._poses.read(message)
+        except BadInput as error:
+            self._warn("pose", error)
+            return
+        now_s = time.monotonic()
+        self._pose_s, self._shown, self._face_note = now_s, None, ""
+        stamp = message.header.stamp  # that of the pose: sent late, it is not shown late
+        self._server.show_pose(self._poses.weights, stamp.sec % 100_000 + stamp.nanosec * 1e-9)
+
+    @property
+    def _moving(self) -> bool:
+        """Whether a player's poses come, or may be about to."""
+        return time.monotonic() - max(self._pose_s, self._watched_s) < _PLAYER_GONE_S
+
+    def _show_still(self) -> None:
+        """Show the last expression as it is."""
+        message = self._expression
+        if message is None or message is self._shown:
+            return
+        self._shown = message
+        try:
+            weights = blendshapes_of(convert.face(message))
+        except (BadInput, BadBundle) as error:
+            self._face_note = f"The last expression is not shown: {error}"
+            self._warn("expression", error)
+            return
+        self._face_note = "No face_player runs, so the face does not move by itself."
+        self._server.show_pose(weights, time.monotonic() % 100_000)
+
+    # --- who is there -----------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        """See who watches and who is there, and listen to no more than that needs."""
+        watched = self._server.watching > 0
+        self._camera.watch(watched)
+        if watched and self._pose_subscription is None:
+            self._watched_s = time.monotonic()
+            self._pose_subscription = self.create_subscription(
+                Blendshapes, "face/blendshapes", self._on_pose, qos.POSE
+            )
+        elif not watched and self._pose_subscription is not None:
+            self.destroy_subscription(self._pose_subscription)
+            self._pose_subscription, self._shown = None, None
+            self._watched_s = float("inf")
+        self._agent_seen = self._agent_seen + 1 if self._express.service_is_ready() else 0
+        if watched and not self._moving:
+            self._show_still()
+        self._show_status()
+
+    def _show_status(self) -> None:
+        face = protocol.Face.NONE if self._shown is None else protocol.Face.STILL
+        if time.monotonic() - self._pose_s < _PLAYER_GONE_S:
+            face = protocol.Face.MOVING
+        agent = _AGENTS[self._attention] if self._agent_seen else protocol.Agent.ABSENT
+        self._server.show_status(
+            protocol.Status(agent, face, self._face_note, self._camera.seen, self._camera.note)
+        )
+
+    def _warn(self, what: str, error: ContextFaceError) -> None:
+        self.get_logger().warning(f"{what} not shown: {error}", throttle_duration_sec=10.0)
+
+    # --- what is typed ----------------------------------------------------------------------------
+
+    def _ask(self, question: protocol.Question) -> ThreadFuture[None]:
+        """Begin to answer. Called on the server's thread; the rest is the executor's."""
+        answer: ThreadFuture[None] = ThreadFuture()
+        self.executor.create_task(self._express_it, question, answer)
+        return answer
+
+    async def _express_it(self, question: protocol.Question, answer: ThreadFuture[None]) -> None:
+        # A server that has just appeared may not know us yet, and its answer would be lost.
+        if self._agent_seen < 2:
+            _fail(
+                answer, "there is no agent to answer: start it (contextface up), or wait a moment"
             )
             return
-        with self._arrived:
-            self._newest = message
-            self._arrived.notify_all()
+        request = Express.Request(
+            quote=question.quote or "",
+            situation=question.situation or "",
+            perspective=question.perspective.value,
+            use_camera=True,
+        )
+        call: Future[Express.Response] = self._express.call_async(request)
 
-    def _draw_all(self) -> None:
-        """Draw whatever is newest. A renderer belongs to the thread that made it."""
-        try:
-            with FaceRenderer() as renderer:
-                self._draw(renderer, np.zeros(100, np.float32))
-                while (message := self._next()) is not None:
-                    self._draw(renderer, np.asarray(message.expression))
-        except ContextFaceError as error:
-            self.get_logger().error(f"no face is drawn: {error}")
-        except Exception:
-            self.get_logger().error(f"no face is drawn any more:\n{traceback.format_exc()}")
+        def give_up(_: ThreadFuture[None]) -> None:
+            self._express.remove_pending_request(call)
+            if not call.done():  # the page waits no more
+                call.set_result(None)
+                self.executor.wake()
 
-    def _next(self) -> Expression | None:
-        with self._arrived:
-            self._arrived.wait_for(lambda: self._closing or self._newest is not None)
-            message, self._newest = self._newest, None
-            return None if self._closing else message
-
-    def _draw(self, renderer: FaceRenderer, coefficients: np.ndarray) -> None:
-        try:
-            picture = renderer.picture(coefficients)  # (H, W, 3) RGB
-        except BadInput as error:
-            self.get_logger().warning(f"a face is not drawn: {error}")
+        answer.add_done_callback(give_up)
+        response = await call
+        if response is None:
             return
-        jpeg = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), _JPEG)[1]
-        self._page.show("face", jpeg.tobytes())
+        if not response.success:
+            _fail(answer, response.message)
+        elif answer.set_running_or_notify_cancel():
+            answer.set_result(None)
 
 
-def _handler(page: Page) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        timeout = 10.0  # of a browser that asks for nothing
-
-        def do_GET(self) -> None:
-            """Answer one browser."""
-            if self.path == "/":
-                self._start("text/html; charset=utf-8")
-                self.wfile.write(_HTML.encode())
-            elif self.path == "/face":
-                self._start("multipart/x-mixed-replace; boundary=face")
-                # A browser shows a part once the next begins, so each is sent twice.
-                self._stream("face", lambda jpeg: (_part(jpeg) * 2) if jpeg else b"")
-            elif self.path == "/words":
-                self._start("text/event-stream")
-                self._stream("words", lambda words: b"data: " + words + b"\n\n" if words else b"")
-            else:
-                self.send_error(HTTPStatus.NOT_FOUND)
-
-        def _start(self, kind: str) -> None:
-            self.send_response(HTTPStatus.OK)
-            self.send_header("Content-Type", kind)
-            self.send_header("Cache-Control", "no-store")
-            self.end_headers()
-
-        def _stream(self, name: str, wrap: Callable[[bytes], bytes]) -> None:
-            count = 0
-            try:
-                while (part := page.after(name, count)) is not None:
-                    count, content = part
-                    self.wfile.write(wrap(content))
-                    self.wfile.flush()
-            except OSError:  # the browser has gone
-                return
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing: what browsers ask for is of no interest."""
-
-    return Handler
+def _fail(answer: ThreadFuture[None], trouble: str) -> None:
+    if answer.set_running_or_notify_cancel():
+        answer.set_exception(ContextFaceError(trouble))
 
 
-def _part(jpeg: bytes) -> bytes:
-    return b"--face\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%b\r\n" % (
-        len(jpeg),
-        jpeg,
-    )
+def _sent_s(info: object) -> float:
+    """When a message was published, in s since 1970; when it came, where that is not told."""
+    sent_ns = info.get("source_timestamp", 0) if isinstance(info, dict) else 0
+    return sent_ns * 1e-9 if sent_ns > 0 else time.time()
 
 
 def main() -> int:

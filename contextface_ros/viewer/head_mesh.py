@@ -184,4 +184,4 @@ def _eyes(surface: Surface) -> dict[str, npt.NDArray[Any]]:
 
 
 def _bytes(shares: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
-    return np.round(np.clip(shares, 0.0, 1.0) * 255).astype(np.uint8)
+    return np.asarray(np.round(np.clip(shares, 0.0, 1.0) * 255), dtype=np.uint8)
