@@ -129,7 +129,9 @@ def _looks(surface: Surface) -> dict[str, npt.NDArray[Any]]:
         count = int(surface.triangles[name].max()) + 1
         triangles.append(surface.triangles[name] + first)
         first += count
-        material = np.zeros((count, 4))  # gloss, hair, teeth, tongue and lashes
+        material = np.zeros(
+            (count, 4)
+        )  # gloss, hair, teeth (upper 1, lower 0.7), tongue and lashes
         if name == "skin":
             colours.append(surface.skin_colours)
             coordinates.append(surface.sheet_coordinates)
@@ -138,7 +140,7 @@ def _looks(surface: Surface) -> dict[str, npt.NDArray[Any]]:
         else:
             colours.append(np.tile(paint.PARTS[name], (count, 1)))
             coordinates.append(np.zeros((count, 2)))  # a corner, where nothing is drawn
-            material[:, 2 if "teeth" in name else 3] = 1.0
+            material[:, 2 if "teeth" in name else 3] = 0.7 if name == "lower_teeth" else 1.0
         materials.append(material)
     height, width = _FOLD_SHEET
     fold_sheet = np.stack([*surface.folds.light(height, width)], axis=-1)  # (H, W, 16)

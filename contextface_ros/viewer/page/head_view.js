@@ -2,10 +2,10 @@
 
 import { EYE_PIXEL, EYE_POINT, SKIN_PIXEL, SKIN_POINT } from "./shaders.js";
 
-const TARGET = [0, 0.029, 0]; // looked at, in m
+const TARGET = [0, 0.0225, 0]; // looked at, in m
 const DISTANCE_M = 1.05;
-const FRONT = [0.07, 0.006]; // in rad round the target: to the person's left, and up
-const VIEW_HEIGHT_M = 0.272;
+const FRONT = [0.07, 0.014]; // in rad round the target: to the person's left, and up
+const VIEW_HEIGHT_M = 0.283;
 const VIEW_WIDTH_M = 0.225; // that is always to be seen
 const WIDEST = [0.9, 0.35]; // in rad, to which the head can be turned
 
@@ -17,7 +17,7 @@ export class HeadView {
     this.mesh = mesh;
     this.angles = [...FRONT];
     this.stale = true;
-    this.gl = canvas.getContext("webgl2", { antialias: true, alpha: true, premultipliedAlpha: false });
+    this.gl = canvas.getContext("webgl2", { antialias: true, alpha: true });
     if (!this.gl) throw new Error("This browser has no WebGL 2, so the face cannot be drawn.");
     this.build();
     canvas.addEventListener("webglcontextlost", (event) => {
@@ -77,6 +77,8 @@ export class HeadView {
     const { gl } = this;
     const { settings, arrays, shapes } = this.mesh;
     gl.enable(gl.DEPTH_TEST);
+    gl.enable(gl.BLEND); // the edge of the hair, and of the neck
+    gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
     gl.pixelStorei(gl.UNPACK_ALIGNMENT, 1);
 
     this.skin = new Program(gl, SKIN_POINT, SKIN_PIXEL);

@@ -12,7 +12,9 @@ out vec2 vSheetPlace;
 void main() {
   vPosition = position; vNormal = normal; vRest = rest;
   vColour = colour; vMaterial = material; vSheetPlace = sheetPlace;
-  gl_Position = camera * vec4(position, 1.0);
+  // The inside of the mouth lies close behind the lips, and must not show through them.
+  float inside = (1.0 - material.x) * step(max(material.z, material.w), 0.5);
+  gl_Position = camera * vec4(position - vec3(0.0, 0.0, 0.002 * inside), 1.0);
 }`;
 
 const LIGHT = `
@@ -41,7 +43,7 @@ export const SKIN_PIXEL = `#version 300 es
 precision highp float;
 precision highp sampler2DArray;
 in vec3 vPosition, vNormal, vRest, vColour;
-in vec4 vMaterial; // gloss, hair, teeth, tongue and lashes
+in vec4 vMaterial; // gloss, hair, teeth (upper 1, lower 0.7), tongue and lashes
 in vec2 vSheetPlace;
 uniform sampler2D sheet;
 uniform sampler2DArray foldSheet;
@@ -81,10 +83,21 @@ vec3 drawnOn() {
     if (foldDepths[k] != vec4(0.0))
       left *= 1.0 - min(foldDepths[k] * texture(foldSheet, vec3(vSheetPlace, float(k))), darkest);
   }
-  return mix(vec3(1.0), drawn * left.x * left.y * left.z * left.w, smoothstep(-0.01, 0.01, vRest.z));
+  vec3 folds = pow(vec3(left.x * left.y * left.z * left.w), vec3(0.72, 1.0, 1.04)); // warm
+  return mix(vec3(1.0), drawn * folds, smoothstep(-0.01, 0.01, vRest.z));
+}
+
+// Where one tooth meets the next, and the dark towards the corners of the mouth.
+float teeth() {
+  vec4 ends = 0.95e-3 * (vMaterial.z > 0.85 ? vec4(0.0, 8.4, 14.8, 21.6) : vec4(0.0, 5.3, 11.0, 17.6));
+  vec4 gaps = 1.0 - smoothstep(0.15e-3, 0.5e-3, abs(abs(vPosition.x) - ends));
+  float gap = max(max(gaps.x, gaps.y), max(gaps.z, gaps.w));
+  return (1.0 - 0.2 * gap) * mix(0.92, 0.5, smoothstep(0.006, 0.024, abs(vPosition.x)));
 }
 
 void main() {
+  bool isSkin = max(vMaterial.z, vMaterial.w) < 0.5;
+  if (isSkin && !gl_FrontFacing) discard; // the inside of the cheeks
   vec3 towardsEye = normalize(eye - vPosition);
   vec3 n = normalize(vNormal);
   if (vMaterial.z > 0.5) n = normalize(vec3(vPosition.x, 0.0, vPosition.z)); // teeth: their arch
@@ -92,23 +105,26 @@ void main() {
   float facing = max(dot(n, towardsEye), 0.0);
 
   vec3 colour = vColour * light;
+  float cover = 1.0;
   if (vMaterial.z > 0.5) {
-    colour = teethLight * (colour + 0.25 * glossOn(n, towardsEye, 40.0));
+    colour = teethLight * (teeth() * min(colour, 1.0) + 0.10 * glossOn(n, towardsEye, 40.0));
   } else if (vMaterial.w > 0.5) {
     colour += 0.06 * glossOn(n, towardsEye, 20.0);
   } else {
     float hair = vMaterial.y, bare = vMaterial.x * (1.0 - hair);
     float strand = strands(vRest);
+    cover = mix(1.0, smoothstep(-0.02, 0.06 + 0.16 * strand, facing), hair); // thin at its edge
     colour *= mix(1.0, 0.62 + 0.76 * strand, hair);
     colour += hair * 0.10 * (0.4 + strand) * glossOn(n, towardsEye, 14.0) * vec3(1.0, 0.88, 0.78);
     colour += bare * gloss * glossOn(n, towardsEye, sharpness);
     colour += bare * 0.10 * pow(1.0 - facing, 3.0) * vec3(1.0, 0.78, 0.68); // down, at the edge
     colour *= drawnOn();
+    cover *= smoothstep(-0.112, -0.095, vRest.y); // the neck ends in nothing
     // The chin's shade on the neck.
     float neck = smoothstep(-0.072, -0.105, vRest.y) * smoothstep(0.075, 0.03, vRest.z);
     colour *= 1.0 - 0.34 * neck * smoothstep(-0.19, -0.10, vRest.y);
   }
-  pixel = vec4(colour, 1.0);
+  pixel = vec4(colour * cover, cover);
 }`;
 
 export const EYE_POINT = `#version 300 es
