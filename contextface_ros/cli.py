@@ -257,6 +257,19 @@ def robot(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def record(arguments: argparse.Namespace) -> int:
+    """Record what is said, felt and shown into a file for ros2 bag and Foxglove, until Ctrl-C."""
+    ros_arguments = ["-r", f"__ns:=/{arguments.namespace.strip('/')}"]
+    for rule in arguments.remap:
+        ros_arguments += ["-r", rule]
+    try:
+        from contextface_ros.nodes.recorder import record as run
+
+        return run(arguments.file, arguments.images, ros_arguments)
+    except ModuleNotFoundError as error:
+        raise _no_ros(error) from error
+
+
 def demo(arguments: argparse.Namespace) -> int:
     """Play a short scene over real ROS 2, and save a picture of the faces."""
     from contextface_ros.demo import play
@@ -333,6 +346,8 @@ def parser() -> argparse.ArgumentParser:
         "file", type=Path, metavar="FILE", help="YAML that describes a robot's face"
     )
 
+    _describe_record(command(commands, "record", record))
+
     playing = command(commands, "demo", demo)
     playing.add_argument(
         "--model", default="nano", metavar="NAME", help="a bundle's name or folder"
@@ -345,6 +360,26 @@ def parser() -> argparse.ArgumentParser:
         help="the picture of the faces",
     )
     return top
+
+
+def _describe_record(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add("file", type=Path, metavar="OUT.mcap", help="the file; it must not be there")
+    add(
+        "--images",
+        choices=("none", "raw", "compressed"),
+        default="none",
+        help="what to record of the topic image: nothing, sensor_msgs/Image, or CompressedImage",
+    )
+    add("--namespace", default="", metavar="NAMESPACE", help="of the robot's topics")
+    add(
+        "--remap",
+        action="append",
+        default=[],
+        metavar="TOPIC:=OTHER",
+        help="record another topic in place of one, such as speech:=/ears/speech; as often as"
+        " needed",
+    )
 
 
 def _describe_express(command: argparse.ArgumentParser) -> None:

@@ -1,0 +1,1 @@
+"""Sessions as files: what was said, felt and shown, message by message."""
