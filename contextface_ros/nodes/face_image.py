@@ -61,8 +61,9 @@ class FaceImage(Node):
         self._ready.wait()
         if self._failure is not None:
             raise self._failure
+        face = "the head" if settings.face == "head" else "the drawn face"
         self.get_logger().info(
-            f"the {settings.face}, {settings.width} x {settings.height} pixels,"
+            f"{face}, {settings.width} x {settings.height} pixels,"
             f" {settings.rate_hz:g} times a second on {self._publisher.topic_name}"
         )
 
