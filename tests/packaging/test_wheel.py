@@ -77,6 +77,8 @@ def test_extras(metadata: Message) -> None:
         "ros",
         "render",
         "viewer",
+        "vmc",
+        "record",
         "audio",
         "gpu",
         "train",
