@@ -317,6 +317,7 @@ CHECKS: dict[str, Callable[[str], Finding]] = {
     "bitsandbytes": _bitsandbytes,
     "opencv": _package("cv2", "pip install opencv-python-headless", needed=True),
     "rich": _package("rich", "pip install rich", needed=False),
+    "aiohttp": _package("aiohttp", "pip install 'contextface_ros[viewer]'", needed=False),
     "yuface": _package("yuface", _YUFACE_FIX, needed=False),
     "anny": _anny,
     "models": _bundles,

@@ -40,7 +40,7 @@ COPY requirements requirements
 RUN python3 -m venv --system-site-packages venv \
     && venv/bin/pip install --no-cache-dir /wheels/*.whl \
     && venv/bin/pip install --no-cache-dir -r requirements/core.txt -r requirements/render.txt \
-        -c requirements/constraints.txt colcon-core colcon-cmake colcon-ros \
+        -r requirements/viewer.txt -c requirements/constraints.txt colcon-core colcon-cmake colcon-ros \
     && venv/bin/pip uninstall -y onnxruntime \
     && venv/bin/pip install --no-cache-dir -r requirements/gpu.txt \
     && venv/bin/pip install --no-cache-dir --no-deps -r requirements/data.txt \

@@ -34,7 +34,7 @@ RUN ln -s libcuda.so /usr/local/cuda/lib64/stubs/libcuda.so.1 \
 
 COPY requirements requirements
 RUN venv/bin/pip install --no-cache-dir -r requirements/core.txt -r requirements/render.txt \
-        -c requirements/constraints.txt colcon-core colcon-cmake colcon-ros \
+        -r requirements/viewer.txt -c requirements/constraints.txt colcon-core colcon-cmake colcon-ros \
     && venv/bin/pip install --no-cache-dir --no-deps -r requirements/data.txt
 
 COPY . src/contextface_ros

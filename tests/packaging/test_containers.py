@@ -71,7 +71,7 @@ def test_the_requirements_resolve_on_arm_to_ready_wheels(python: str, platform: 
     uv = Path(sys.executable).with_name("uv")
     if not uv.exists():
         pytest.skip("uv is not installed: run `make setup`")
-    lists = [f"requirements/{name}.txt" for name in ("core", "render")]
+    lists = [f"requirements/{name}.txt" for name in ("core", "render", "viewer")]
     done = subprocess.run(
         [
             *[uv, "pip", "compile", "--quiet", "--no-header", "--no-annotate", "--no-config"],
