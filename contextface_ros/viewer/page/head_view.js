@@ -9,6 +9,11 @@ const VIEW_HEIGHT_M = 0.283;
 const VIEW_WIDTH_M = 0.225; // that is always to be seen
 const WIDEST = [0.9, 0.35]; // in rad, to which the head can be turned
 
+// A machine without a graphics card is also that of the model: what is dear is drawn coarser, and
+// half as often. The address ?detail=1 asks for every pixel nevertheless.
+const DEAR_MS = 20, CHEAP_MS = 4, PAUSE_MS = 30, COARSEST = 0.6;
+const WEIGHED_EVERY = 240; // times that it is drawn
+
 export class HeadView {
   /** Throws an Error whose message can be shown. */
   constructor(canvas, morph, mesh) {
@@ -17,6 +22,11 @@ export class HeadView {
     this.mesh = mesh;
     this.angles = [...FRONT];
     this.stale = true;
+    this.drawn = 0; // times
+    this.detail = 1; // share of the pixels of a line
+    this.pauseMs = 0;
+    this.dueMs = 0;
+    this.fixed = new URLSearchParams(location.search).has("detail");
     this.gl = canvas.getContext("webgl2", { antialias: true, alpha: true });
     if (!this.gl) throw new Error("This browser has no WebGL 2, so the face cannot be drawn.");
     this.build();
@@ -37,11 +47,13 @@ export class HeadView {
     this.stale = true;
   }
 
-  draw() {
-    if (!this.stale || this.lost) return;
+  draw(nowMs) {
+    if (!this.stale || this.lost || nowMs < this.dueMs) return;
     this.stale = false;
+    this.dueMs = nowMs + this.pauseMs;
+    const startMs = performance.now();
     const { gl, canvas, morph } = this;
-    const scale = Math.min(window.devicePixelRatio || 1, 2);
+    const scale = this.detail * Math.min(window.devicePixelRatio || 1, 2);
     const width = Math.max(Math.round(canvas.clientWidth * scale), 1);
     const height = Math.max(Math.round(canvas.clientHeight * scale), 1);
     if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
@@ -70,6 +82,20 @@ export class HeadView {
     for (let k = 0; k < centres.length; k += 3) {
       gl.uniform3fv(this.eyes.at("centre"), centres.subarray(k, k + 3));
       gl.drawElements(gl.TRIANGLES, triangles.length, gl.UNSIGNED_INT, 0);
+    }
+    if (!this.fixed && this.drawn++ % WEIGHED_EVERY === 3) this.weigh(startMs);
+  }
+
+  /** Sees how long the drawing took; asking for a pixel waits for its end. */
+  weigh(startMs) {
+    this.gl.readPixels(0, 0, 1, 1, this.gl.RGBA, this.gl.UNSIGNED_BYTE, new Uint8Array(4));
+    const tookMs = performance.now() - startMs;
+    if (tookMs > DEAR_MS) {
+      this.detail = COARSEST;
+      this.pauseMs = PAUSE_MS;
+    } else if (tookMs < CHEAP_MS) {
+      this.detail = 1;
+      this.pauseMs = 0;
     }
   }
 

@@ -37,7 +37,7 @@ async function showHead() {
   const morph = new Morph(mesh);
   const view = new HeadView(document.getElementById("head"), morph, mesh);
   let shown = new Float32Array(UNITS);
-  const frame = () => {
+  const frame = (nowMs) => {
     requestAnimationFrame(frame);
     const weights = poses.at(performance.now());
     if (weights.some((weight, k) => Math.abs(weight - shown[k]) > 1e-5)) {
@@ -45,10 +45,10 @@ async function showHead() {
       shown = weights;
       view.update();
     }
-    view.draw();
+    view.draw(nowMs);
     document.body.dataset.head = "drawn";
   };
-  frame();
+  requestAnimationFrame(frame);
 }
 
 showHead().catch((error) => panel.showNoHead(error.message));
