@@ -32,7 +32,7 @@ from contextface_ros.recording.definitions import complete_definition
 IMAGES = {"none": None, "raw": Image, "compressed": CompressedImage}
 """What is recorded of the camera, by name."""
 
-_FLUSH_S = 1.0  # a process that is killed loses no more
+_FLUSH_S = 2.0  # a process that is killed loses no more; an index of a day ends within 1 s
 _BACKLOG = 200  # messages of a topic that may wait while a chunk is compressed
 _FOREVER = {"sec": 9223372036, "nsec": 854775807}  # as rosbag2 writes it
 
@@ -90,7 +90,7 @@ class Recorder(Node):
         topics = TOPICS if camera is None else (*TOPICS, Topic("image", camera, qos.NEWEST_FRAME))
         for topic in topics:
             self._follow(topic)
-        self.create_timer(_FLUSH_S, self._on_second)
+        self.create_timer(_FLUSH_S, self._on_flush)
         _say(f"recording {', '.join(bag.messages)} to {bag.path}: Ctrl-C ends it")
 
     def close(self) -> None:
@@ -122,7 +122,7 @@ class Recorder(Node):
 
         self.create_subscription(topic.kind, topic.name, write, profile, raw=True)
 
-    def _on_second(self) -> None:
+    def _on_flush(self) -> None:
         self._try(self._bag.flush)
         if sys.stderr.isatty():
             print(f"\r{self._progress()} ", end="", file=sys.stderr, flush=True)

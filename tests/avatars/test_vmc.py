@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import runpy
 import socket
+import sys
 
 import pytest
 from hypothesis import given
@@ -12,6 +14,7 @@ from pythonosc.osc_message import OscMessage
 
 from contextface_ros.avatars import vmc
 from contextface_ros.avatars.vmc import LARGEST_BYTES, Application, packets
+from contextface_ros.errors import MissingDependency
 
 strengths = st.floats(0, 1, width=32)
 names = st.text(min_size=1, max_size=60).filter(lambda text: "\0" not in text)
@@ -79,6 +82,12 @@ def test_a_host_that_is_not_there_is_an_error_once_in_a_while(
     with pytest.raises(OSError):
         application.send([b"lost"])
     application.close()
+
+
+def test_without_the_extra_its_name_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pythonosc.osc_message_builder", None)
+    with pytest.raises(MissingDependency, match=r"contextface_ros\[vmc\]"):
+        runpy.run_path(vmc.__file__)
 
 
 def test_an_address_of_ip_6_is_as_good() -> None:

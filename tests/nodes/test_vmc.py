@@ -6,6 +6,7 @@ import math
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -127,10 +128,12 @@ def test_presets_are_sent_where_they_are_asked_for_and_at_no_higher_rate(
 
         robot.until(laughs, "joy")
         avatar.shown.clear()
+        start_s = time.monotonic()
         for _ in range(300):
             poses.publish(happy)
             robot.spin(0.003)
-        assert 5 <= len(avatar.shown) <= 40
+        most = 20.0 * (time.monotonic() - start_s)
+        assert 1 <= len(avatar.shown) <= most + 3
         assert process.end()[0] == 0
 
 

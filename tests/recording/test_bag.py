@@ -18,7 +18,7 @@ from mcap.records import Message
 from mcap.stream_reader import StreamReader
 from rosbags.rosbag2 import Reader
 
-from contextface_ros.errors import BadInput
+from contextface_ros.errors import BadInput, MissingDependency
 from contextface_ros.recording.bag import Bag
 
 STRING = ("std_msgs/msg/String", "string data\n", "")
@@ -96,6 +96,15 @@ def test_what_cannot_be_a_recording_is_refused(tmp_path: Path, name: str, senten
         Bag(tmp_path / name)
     assert (tmp_path / "there.mcap").read_bytes() == b"of great worth"
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_without_the_extra_its_name_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "mcap.writer", None)
+    with pytest.raises(MissingDependency, match=r"contextface_ros\[record\]"):
+        Bag(tmp_path / "bag.mcap")
+    assert not list(tmp_path.iterdir())
 
 
 KILLED = """
