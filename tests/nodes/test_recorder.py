@@ -62,12 +62,15 @@ def test_a_session_is_recorded_message_for_message(
         witness = Witness(robot)
         recorder.wait_for("recording /speech, /situation")
         robot.bring_up()
-        for name in NAMES:
-            # The witness and the recorder, and for the agent's own topics the agent or the player.
-            robot.until(partial(lambda n: robot.node.count_subscribers(n) >= 2, name), name)
-        robot.until(lambda: len(witness.heard["/face/blendshapes"]) > 10, "poses")
-        robot.answer_to("Does everybody hear?")  # perhaps not yet, on a busy machine
-        robot.spin(0.5)
+
+        def everybody_hears() -> bool:
+            """On a busy machine the recorder meets the others one by one."""
+            robot.answer_to("Does everybody hear?")
+            robot.spin(0.5)
+            recorded = {TOPICS[message.channel_id - 1].name for message in whole_messages(file)}
+            return recorded >= {topic.name for topic in TOPICS} - {"situation"}
+
+        robot.until(everybody_hears, "every topic in the file")
         robot.happens("They meet again after years, and are sad to part.")
         robot.emotion_of("They meet again")
         for text in "I am so happy!", "Grüße aus Köln: 🙂", "What a surprise.":
@@ -95,19 +98,18 @@ def test_a_session_is_recorded_message_for_message(
     for name in NAMES - {"/face/blendshapes"}:
         heard = witness.heard[name]
         both = min(len(heard), len(recorded[name]))
+        assert both >= {"/situation": 1, "/speech": 3}.get(name, 4), name
         assert recorded[name][-both:] == heard[-both:], name
     said = [message.data for message in recorded["/speech"]]
     assert said[-3:] == ["I am so happy!", "Grüße aus Köln: 🙂", "What a surprise."]
-    assert len(recorded["/situation"]) == 1
-    for name in "/emotion", "/expression":
-        assert len(recorded[name]) == 5, name
-    # Of the poses, some came before the one or the other listened, or after.
-    heard = witness.heard["/face/blendshapes"]
-    poses = recorded["/face/blendshapes"]
-    first, last = max(heard[0], poses[0], key=stamp_s), min(heard[-1], poses[-1], key=stamp_s)
-    both = [pose for pose in poses if stamp_s(first) <= stamp_s(pose) <= stamp_s(last)]
-    assert both == [pose for pose in heard if stamp_s(first) <= stamp_s(pose) <= stamp_s(last)]
-    assert len(both) > 30
+    # Of the poses, some came before the one or the other listened, or after, and on a busy machine
+    # one may be too slow for the next: the player keeps one.
+    heard_at = {stamp_s(pose): pose for pose in witness.heard["/face/blendshapes"]}
+    poses = [pose for pose in recorded["/face/blendshapes"] if stamp_s(pose) in heard_at]
+    assert poses == [heard_at[stamp_s(pose)] for pose in poses]
+    assert [stamp_s(pose) for pose in poses] == sorted({stamp_s(pose) for pose in poses})
+    between = [s for s in heard_at if stamp_s(poses[0]) <= s <= stamp_s(poses[-1])]
+    assert len(poses) > max(30, 0.8 * len(between))
 
     # With nothing but the file, another library understands it.
     store = get_typestore(Stores.EMPTY)
