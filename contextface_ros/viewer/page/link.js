@@ -8,6 +8,7 @@ export class Link {
   constructor(listener) {
     this.listener = listener;
     this.failures = 0;
+    this.reason = ""; // why the connection was lost, as the server said
     this.open();
   }
 
@@ -18,7 +19,8 @@ export class Link {
     this.socket.onmessage = ({ data }) => this.receive(data);
     this.socket.onclose = ({ reason }) => {
       const wait = RETRY_MS[Math.min(this.failures++, RETRY_MS.length - 1)];
-      this.listener.onLost(reason || "The connection to the robot is lost. Trying again.");
+      this.reason = reason || this.reason || "The connection to the robot is lost. Trying again.";
+      this.listener.onLost(this.reason);
       setTimeout(() => this.open(), wait);
     };
   }
@@ -28,6 +30,7 @@ export class Link {
       const message = JSON.parse(data);
       if (message.type === "hello") {
         this.failures = 0;
+        this.reason = "";
         this.listener.onOpen();
       }
       this.listener.onMessage(message);
