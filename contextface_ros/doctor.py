@@ -317,6 +317,8 @@ CHECKS: dict[str, Callable[[str], Finding]] = {
     "bitsandbytes": _bitsandbytes,
     "opencv": _package("cv2", "pip install opencv-python-headless", needed=True),
     "rich": _package("rich", "pip install rich", needed=False),
+    "python-osc": _package("pythonosc", "pip install 'contextface_ros[vmc]'", needed=False),
+    "mcap": _package("mcap", "pip install 'contextface_ros[record]'", needed=False),
     "aiohttp": _package("aiohttp", "pip install 'contextface_ros[viewer]'", needed=False),
     "yuface": _package("yuface", _YUFACE_FIX, needed=False),
     "anny": _anny,
