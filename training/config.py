@@ -24,6 +24,8 @@ class Stage:
         texts_per_class: number of human texts a class and epoch.
         learning_rate: at the peak.
         own: how often an epoch sees each of the user's own texts, where there are any.
+        share: of the training scenarios that are seen, 0..1; a smaller share is part of a larger
+            one. For learning curves.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Stage:
     texts_per_class: int
     learning_rate: float
     own: int = 0
+    share: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from training.data.contexts import read_contexts
 from training.data.corpus import balanced, read_corpus
 from training.data.own import OwnTexts, read_own
 from training.data.sequences import Batch, TokenTree, TreeMaker, batches
+from training.data.split import in_share
 from training.dev import DevSet
 from training.model import ContextFaceModule, build, load_tokenizer, vocabulary
 from training.optimizer import MasterAdamW
@@ -97,7 +98,9 @@ class Run:
         vary = self.config.augmentation
         trees = [self._maker.from_text(row, vary, random) for row in texts]
         if stage.contexts:
-            rows = (row for row in self._contexts if row.agreed)
+            rows = (
+                row for row in self._contexts if row.agreed and in_share(row.scenario, stage.share)
+            )
             trees += [self._maker.from_context(row, vary, random) for row in rows]
         own = self._own.train * stage.own
         return trees + [self._maker.from_scene(scene, vary, random) for scene in own]

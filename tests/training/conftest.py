@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,3 +23,13 @@ def tiny_llava(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def made_data(tmp_path_factory: pytest.TempPathFactory) -> MadeData:
     """A data set of 21 images. Tests must not change it."""
     return make_data(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """On a busy machine, threads that wait for each other take most of a small step."""
+    torch = pytest.importorskip("torch", reason="torch is not installed: run `make setup-train`")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

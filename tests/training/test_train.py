@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,13 +25,7 @@ SPEAKER = Perspective.SPEAKER
 ADAM = {"betas": (0.9, 0.95), "weight_decay": 0.0, "clip": 1.0}
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """On a busy machine, threads that wait for each other take most of so small a step."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def tiny_module() -> ContextFaceModule:
@@ -163,6 +156,7 @@ class MortalRun(Run):
         return super().step(batch, learning_rate)
 
 
+@pytest.mark.timeout(400)
 def test_a_killed_run_goes_on_to_the_same_weights(
     tmp_path: Path, texts: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,3 +24,9 @@ def part_of(scenario: str) -> Part:
     if percent < 70:
         return "train"
     return "dev" if percent < 85 else "test"
+
+
+def in_share(scenario: str, share: float) -> bool:
+    """Whether a scenario is in a share of all, 0..1; whatever is in one is in each larger one."""
+    digest = hashlib.sha256(f"share {scenario}".encode()).hexdigest()
+    return int(digest[:8], 16) < share * 16**8
