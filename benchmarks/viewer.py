@@ -35,7 +35,7 @@ import contextface_ros
 from contextface_ros import folders
 
 BROWSERS = (0, 1, 10)
-WARM_UP_S = 4.0
+WARM_UP_S = 3.0
 CAMERA = Path(contextface_ros.__file__).parent / "vision" / "data" / "demo" / "4_right.jpg"
 PICTURES = {
     "desktop": (900, 700, "light", "She said yes! We are getting married in spring!"),
@@ -106,7 +106,8 @@ def serve_pictures() -> int:
             try:
                 while True:
                     with changed:
-                        changed.wait_for(lambda before=count: newest["count"] > before)
+                        while newest["count"] == count:
+                            changed.wait()
                         count, jpeg = newest["count"], newest["jpeg"]
                     self.wfile.write(len(jpeg).to_bytes(4, "little") + jpeg)
             except OSError:
@@ -191,6 +192,8 @@ async def measure(take: Any, url: str, pid: int, browsers: int, seconds: float) 
     """Let browsers look for a while."""
     counts = [[0, 0] for _ in range(browsers)]
     tasks = [asyncio.create_task(take(url, count)) for count in counts]
+    while not all(frames for frames, _ in counts):  # the first one waits for the head
+        await asyncio.sleep(0.1)
     await asyncio.sleep(WARM_UP_S)
     for count in counts:
         count[:] = 0, 0
@@ -287,7 +290,8 @@ def take_screenshots(folder: Path) -> None:
         browser = playwright.chromium.launch(executable_path=program, args=gl)
         for name, (width, height, scheme, text) in PICTURES.items():
             page = browser.new_page(
-                viewport={"width": width, "height": height}, color_scheme=scheme
+                viewport={"width": width, "height": height},
+                color_scheme=scheme,  # type: ignore[arg-type]
             )
             page.set_default_timeout(90_000)
             page.goto(f"{url}?detail=1")
