@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contextface_ros.viewer.guard import is_own_host, is_own_page, own_names
@@ -36,6 +36,7 @@ def test_a_page_may_speak_to_the_server_that_it_came_from_alone() -> None:
     assert not is_own_page("http://", "")
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.text(), st.text())
 def test_nothing_that_is_sent_breaks_it(origin: str, host: str) -> None:
     is_own_page(origin, host)

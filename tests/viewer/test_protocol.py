@@ -5,7 +5,7 @@ import struct
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contextface_ros.errors import BadInput
@@ -52,6 +52,7 @@ def test_what_is_no_question_is_refused_in_a_sentence(message: object, said: str
         protocol.read_question(message)
 
 
+@settings(deadline=None, max_examples=50)
 @given(JSON, JSON, JSON)
 def test_anything_else_is_refused_too(quote: object, perspective: object, number: object) -> None:
     message = {"type": "ask", "number": number, "quote": quote, "perspective": perspective}
