@@ -13,7 +13,6 @@ from __future__ import annotations
 import time
 from concurrent.futures import Future as ThreadFuture
 
-import numpy as np
 from rclpy.node import Node
 from rclpy.subscription import Subscription
 from rclpy.task import Future
@@ -21,7 +20,6 @@ from std_msgs.msg import String
 
 from contextface_ros.errors import BadBundle, BadInput, ContextFaceError
 from contextface_ros.face.attitude import Attention, parse_attention
-from contextface_ros.face.blendshapes import ARKIT_NAMES
 from contextface_ros.face.decode import blendshapes_of
 from contextface_ros.msg import Blendshapes
 from contextface_ros.msg import Emotion as EmotionMsg
@@ -29,45 +27,18 @@ from contextface_ros.msg import Expression as ExpressionMsg
 from contextface_ros.nodes import convert, process, qos
 from contextface_ros.nodes.camera_watch import CameraWatch
 from contextface_ros.nodes.parameters import NodeParameters, ViewerParameters
+from contextface_ros.nodes.pose_reader import PoseReader
 from contextface_ros.srv import Express
-from contextface_ros.types import Float32Array
 from contextface_ros.viewer import protocol
 
 _LOOK_S = 0.25  # between two looks at who is there
 _PLAYER_GONE_S = 1.0  # without a pose, after which the face counts as still
 _LONGEST_LATENCY_S = 600.0  # beyond which the clocks differ
-_PLACES = {name: place for place, name in enumerate(ARKIT_NAMES)}
 _AGENTS = {
     Attention.IDLE: protocol.Agent.READY,
     Attention.LISTENING: protocol.Agent.LISTENING,
     Attention.THINKING: protocol.Agent.THINKING,
 }
-
-
-class PoseReader:
-    """Poses of a topic, on which a message may name some of the units only."""
-
-    def __init__(self) -> None:
-        self.weights: Float32Array = np.zeros(len(ARKIT_NAMES), np.float32)
-        self._names: list[str] = []
-        self._places = np.zeros(0, np.intp)
-
-    def read(self, message: Blendshapes) -> None:
-        """Take the units that are named; the others stay as they were left.
-
-        Raises:
-            BadInput: unknown names, another number of weights, or one that is not finite.
-        """
-        if message.names != self._names:
-            places = [_PLACES.get(name) for name in message.names]
-            if None in places:
-                raise BadInput("a pose names units that are not ARKit's")
-            self._places = np.array(places, np.intp)
-            self._names = message.names
-        weights = np.asarray(message.weights, np.float32)
-        if len(weights) != len(self._places) or not np.isfinite(weights).all():
-            raise BadInput("a pose has not one finite weight for each name")
-        self.weights[self._places] = weights
 
 
 class Viewer(Node):

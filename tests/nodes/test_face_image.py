@@ -1,4 +1,4 @@
-"""face_image as a process of its own, over DDS, and the face that it follows."""
+"""face_image as a process of its own, over DDS."""
 
 from __future__ import annotations
 
@@ -12,16 +12,10 @@ import cv2
 import numpy as np
 import psutil
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as arrays
 from sensor_msgs.msg import CompressedImage, Image
 
-from contextface_ros.errors import BadInput
-from contextface_ros.face.blendshapes import ARKIT_NAMES
 from contextface_ros.msg import Blendshapes
 from contextface_ros.nodes import qos
-from contextface_ros.nodes.followed_face import posed
 from tests.nodes.robot import Process, Robot, running
 
 SIZE = 160
@@ -138,32 +132,3 @@ def test_what_cannot_be_drawn_ends_it_with_one_sentence(
         (line,) = screen.lines("cannot start")
         assert complaint in line
         assert "Traceback" not in screen.log
-
-
-weights_of_all = arrays.arrays(np.float32, len(ARKIT_NAMES), elements=st.floats(0, 1, width=32))
-
-
-@given(
-    before=weights_of_all,
-    named=st.dictionaries(st.sampled_from(ARKIT_NAMES), st.floats(-9, 9, width=32)),
-)
-def test_a_pose_changes_what_it_names_and_nothing_else(
-    before: np.ndarray, named: dict[str, float]
-) -> None:
-    after = posed(before, list(named), np.array(list(named.values()), np.float32))
-    for k, name in enumerate(ARKIT_NAMES):
-        assert after[k] == np.clip(np.float32(named.get(name, before[k])), 0, 1)
-
-
-@given(
-    names=st.lists(st.sampled_from([*ARKIT_NAMES, "", "jawopen"]), max_size=4),
-    weights=st.lists(st.floats(width=32), max_size=4),
-)
-def test_a_pose_that_is_wrong_is_refused_whole(names: list[str], weights: list[float]) -> None:
-    fits = len(names) == len(weights) and set(names) <= set(ARKIT_NAMES)
-    rest = np.zeros(len(ARKIT_NAMES), np.float32)
-    if fits and all(map(math.isfinite, weights)):
-        assert (0 <= posed(rest, names, np.array(weights, np.float32))).all()
-        return
-    with pytest.raises(BadInput, match="left out"):
-        posed(rest, names, np.array(weights, np.float32))
