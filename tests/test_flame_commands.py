@@ -16,6 +16,7 @@ from contextface_ros.doctor import CHECKS
 from contextface_ros.face import decode
 from contextface_ros.face.blendshapes import ARKIT_NAMES
 from contextface_ros.face.calibration import load_calibration
+from contextface_ros.face.live_head import LiveHead, newest_basis
 from contextface_ros.face.open_head import OpenHead
 from contextface_ros.retarget import _timecode
 from tests.flame_like import FlameLike, flame_like, write_npz, write_pickle
@@ -66,6 +67,17 @@ def test_calibrate_keeps_and_draws_what_it_found(home: Path) -> None:
     picture = cv2.imread(str(found.path.with_suffix(".png")))
     red = picture[..., 2].astype(int) - picture[..., 1]
     assert picture.shape[0] > 1000 and red.max() > 100, "what is left of the jaw's units is red"
+
+
+def test_the_live_head_is_then_the_user_s_own(home: Path) -> None:
+    live = LiveHead(width=96, height=96)
+    assert live.basis == "flame2020" == newest_basis()
+    weights = np.zeros(len(ARKIT_NAMES), np.float32)
+    rest = live.picture(weights).astype(int)
+    weights[ARKIT_NAMES.index("jawOpen")] = 1.0
+    moved = np.abs(live.picture(weights).astype(int) - rest).max(axis=2)
+    assert (moved > 25).sum() > 20
+    live.close()
 
 
 def test_the_table_has_every_unit() -> None:

@@ -272,8 +272,8 @@ class FaceImageParameters:
         "Which face is drawn: the `head`, rendered, or the `drawn` one, flat and clear.",
         choices=("head", "drawn"),
     )
-    width: int = parameter(512, "Pixels in a row of the picture.", minimum=32, maximum=2048)
-    height: int = parameter(512, "Rows of pixels in the picture.", minimum=32, maximum=2048)
+    width: int = parameter(400, "Pixels in a row of the picture.", minimum=32, maximum=2048)
+    height: int = parameter(400, "Rows of pixels in the picture.", minimum=32, maximum=2048)
     rate_hz: float = parameter(
         30.0, "Pictures that are published a second.", minimum=1.0, maximum=120.0
     )
