@@ -190,7 +190,7 @@ class GenerateThenProject(LlamaCpp):
         llama_cpp.llama_memory_seq_cp(self._memory, 0, 1, -1, -1)
         context = Context(quote=text)
         position = len(self._prefix)
-        tokens = self._prompt_tokens(context)
+        tokens = self._ask(context).tokens
         self.response, self.reached_face = [], False
         at = self._decode([_Piece([1], position, tokens)], hidden=False)[1]
         probabilities = self._probabilities(self._logits(at))
