@@ -21,7 +21,6 @@ import argparse
 import dataclasses
 import json
 import os
-import platform
 import shutil
 import statistics
 import sys
@@ -35,6 +34,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from machine import machine
 from rich.progress import track
 
 from contextface_ros import prompts
@@ -209,14 +209,6 @@ def run(name: str, rounds: int, runtime: Runtime, quantised: bool) -> dict[str, 
         "generate_over_bfloat16": results["generate"].median_ms / results["bfloat16"].median_ms,
         "results": {key: asdict(result) for key, result in results.items()},
     }
-
-
-def machine() -> str:
-    """The CPU's model and how many cores of it this process may use."""
-    info = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    names = [line.split(":", 1)[1].strip() for line in info.splitlines() if "model name" in line]
-    cores = len(os.sched_getaffinity(0))
-    return f"{names[0] if names else platform.processor() or platform.machine()}, {cores} cores"
 
 
 def table(result: dict[str, Any]) -> str:

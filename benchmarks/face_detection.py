@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
+from machine import machine
 
 from contextface_ros.types import UInt8Array
 from contextface_ros.vision.detectors import LONGEST_SIDE, open_detector
@@ -43,16 +42,6 @@ def haar_cascade() -> Callable[[UInt8Array], int]:
         return len(cascade.detectMultiScale(grey, scaleFactor=1.1, minNeighbors=5))
 
     return count_faces
-
-
-def machine() -> str:
-    """The processor in words."""
-    names = [
-        line.partition(":")[2].strip()
-        for line in Path("/proc/cpuinfo").read_text().splitlines()
-        if line.startswith(("model name", "Model"))
-    ]
-    return f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores"
 
 
 def main() -> None:

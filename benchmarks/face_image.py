@@ -14,13 +14,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from machine import machine
 from rich.progress import track
 
 from contextface_ros.face.drawn import DrawnFace
@@ -95,16 +94,6 @@ def _stills(side: int) -> Callable[[Float32Array], UInt8Array]:
     head = OpenHead.load()
     renderer = FaceRenderer(head, width=side, height=side)
     return lambda pose: renderer.picture(head.encode(pose), gaze_of(pose))
-
-
-def machine() -> str:
-    """The processor's name and the number of its cores."""
-    names = [
-        line.partition(":")[2].strip()
-        for line in Path("/proc/cpuinfo").read_text().splitlines()
-        if line.startswith("model name")
-    ]
-    return f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores"
 
 
 def table(figures: dict[str, dict[str, float]]) -> str:

@@ -22,7 +22,6 @@ import argparse
 import asyncio
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -36,6 +35,7 @@ from pathlib import Path
 import llama_cpp
 import numpy as np
 import rclpy
+from machine import machine
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from std_msgs.msg import String
@@ -235,14 +235,6 @@ def measure(ways: dict[str, Callable[[str], object]], rounds: int) -> dict[str, 
                 way(text)
                 samples_ms[name].append((time.perf_counter() - start) * 1e3)
     return {name: Times.of(samples) for name, samples in samples_ms.items()}
-
-
-def machine() -> str:
-    """The CPU's model and how many cores of it this process may use."""
-    info = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    names = [line.split(":", 1)[1].strip() for line in info.splitlines() if "model name" in line]
-    cores = len(os.sched_getaffinity(0))
-    return f"{names[0] if names else platform.processor() or platform.machine()}, {cores} cores"
 
 
 def run(bundle_name: str, rounds: int) -> dict[str, object]:

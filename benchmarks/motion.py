@@ -25,7 +25,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -38,6 +37,7 @@ from pathlib import Path
 import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
+from machine import machine
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
@@ -279,14 +279,6 @@ def latencies_ms(watcher: Watcher) -> list[float]:
                 raise RuntimeError("nothing changes")
         samples_ms.append((watcher.received_s[-1] - start_s) * 1e3)
     return samples_ms
-
-
-def machine() -> str:
-    """The CPU's model and how many cores of it this process may use."""
-    info = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    names = [line.split(":", 1)[1].strip() for line in info.splitlines() if "model name" in line]
-    cores = len(os.sched_getaffinity(0))
-    return f"{names[0] if names else platform.processor() or platform.machine()}, {cores} cores"
 
 
 ROWS = {

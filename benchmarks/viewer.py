@@ -14,7 +14,6 @@ import asyncio
 import io
 import json
 import os
-import platform
 import re
 import shutil
 import subprocess
@@ -30,6 +29,7 @@ from typing import Any
 import aiohttp
 import cv2
 import numpy as np
+from machine import machine
 
 import contextface_ros
 from contextface_ros import folders
@@ -245,14 +245,6 @@ def table(results: dict[str, dict[int, Figures]]) -> str:
                 ratio = f"{b / a:.1f}" if a else ""
                 rows.append(f"| {browsers} | {words} | {a:.1f} | {b:.1f} | {ratio} |")
     return "\n".join(rows)
-
-
-def machine() -> str:
-    """The CPU's model and how many cores of it this process may use."""
-    info = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    names = [line.split(":", 1)[1].strip() for line in info.splitlines() if "model name" in line]
-    cores = len(os.sched_getaffinity(0))
-    return f"{names[0] if names else platform.processor() or platform.machine()}, {cores} cores"
 
 
 # --- pictures -------------------------------------------------------------------------------------

@@ -45,7 +45,7 @@ class Trial:
     @property
     def name(self) -> str:
         """For folders and tables."""
-        return f"{self.group} {self.value}"
+        return f"{self.group} {self.value}".strip()
 
 
 def trials(base: TrainConfig, share: float) -> Iterator[Trial]:
@@ -106,7 +106,7 @@ def table(results: dict[str, dict[str, float]]) -> str:
     ]
     for name, dev in results.items():
         cells = " | ".join(f"{dev[key]:.3f}" if key in dev else "" for key in COLUMNS)
-        rows.append(f"| {name.strip()} | {cells} | {dev['minutes']:.1f} |")
+        rows.append(f"| {name} | {cells} | {dev['minutes']:.1f} |")
     return "\n".join(rows) + "\n"
 
 
@@ -118,7 +118,7 @@ def draw(results: dict[str, dict[str, float]], share: float, picture: Path) -> N
     from matplotlib import pyplot
 
     curve = {float(name.split()[1]): dev for name, dev in results.items() if "share" in name}
-    curve[share] = results["recipe "]
+    curve[share] = results["recipe"]
     shares = sorted(curve)
     figure, axes = pyplot.subplots(figsize=(5, 3.2), layout="constrained")
     for key, label in zip(COLUMNS[:3], ("speaker", "listener", "human texts"), strict=True):
@@ -150,7 +150,7 @@ def main() -> None:
         if options.only and trial.group not in ("recipe", *options.only):
             continue
         print(trial.name, flush=True)
-        folder = options.run / f"{options.share:g}" / trial.name.strip().replace(" ", "_")
+        folder = options.run / f"{options.share:g}" / trial.name.replace(" ", "_")
         results[trial.name] = measured(trial, Sources(texts=options.texts), folder)
     text = table(results)
     print(text)

@@ -73,7 +73,7 @@ def test_a_trial_is_trained_once_and_its_figures_are_kept(
 
 
 def test_the_table_and_the_curve_show_what_was_measured(tmp_path: Path) -> None:
-    results = {"recipe ": FIGURES, "share 1": FIGURES | {"uar_speaker": 0.7, "uar_texts": 0.5}}
+    results = {"recipe": FIGURES, "share 1": FIGURES | {"uar_speaker": 0.7, "uar_texts": 0.5}}
     recipe, whole = table(results).splitlines()[2:]
     assert recipe == "| recipe | 0.600 | 0.400 |  | 0.300 | 3.0 |"
     assert whole == "| share 1 | 0.700 | 0.400 | 0.500 | 0.300 | 3.0 |"
