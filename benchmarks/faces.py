@@ -82,18 +82,20 @@ SITUATIONS = (
     "The hall is empty; of all whom she invited only one has come.",
 )
 SCENE = (
-    "You came all this way just to see me?",
-    "Wait. I locked that door this morning, and now it is open.",
-    "Something in this box just moved.",
-    "Oh. It's the cat. Hello, you!",
-    "What is that on your paws? It stinks!",
+    "Did you hear something downstairs?",
+    "What? You all came for my birthday?",
+    "This is the best birthday of my life!",
+    "Ugh, who put fish into this cake?",
+    "You let the dog sleep on my coat again!",
+    "He would have loved this. I miss him so much.",
+    "The last bus leaves at ten past eleven.",
 )
 
 _FACE = 200  # side of a picture in pixels
 _CAPTION = 76
 _SCENE_FACE, _SCENE_CAPTION = 300, 44
 _RATE_HZ = 12.5
-_HEAR_S, _THINK_S, _SHOW_S = 0.6, 0.2, 2.6
+_HEAR_S, _THINK_S, _SHOW_S = 0.6, 0.2, 2.4
 
 
 @dataclass(frozen=True)

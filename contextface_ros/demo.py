@@ -51,16 +51,19 @@ class Line:
 
 
 SCENE = (
-    Line("speech", "You came all this way just to see me?"),
-    Line("speech", "Wait. I locked that door this morning, and now it is open."),
-    Line("speech", "Hang on, twins? Both of them?"),
-    Line("speech", "The bus to the station leaves at ten past four from platform two."),
-    Line("situation", "Maya opens the office fridge and finds a lunch from last spring."),
-    Line("speech", "Something in this box just moved."),
-    Line("situation", "An old man finds the last letter that his wife wrote to him."),
-    Line("speech", "She signed it with both our names."),
-    Line("situation", "The mechanic bills Tom for a repair that was never made."),
-    Line("speech", "Three hundred euros, and you did not even open the bonnet!"),
+    Line("speech", "Did you hear something downstairs?"),
+    Line(
+        "situation",
+        "The light goes on, and all of Maya's friends stand in her kitchen with balloons.",
+    ),
+    Line("speech", "What? You all came for my birthday?"),
+    Line("speech", "This is the best birthday of my life!"),
+    Line("situation", "A guest bites into a cake that tastes of old fish."),
+    Line("speech", "Ugh, who put fish into this?"),
+    Line("speech", "You let the dog sleep on my coat again!"),
+    Line("situation", "Late at night Maya finds the last card that her grandfather wrote to her."),
+    Line("speech", "He would have loved this. I miss him so much."),
+    Line("speech", "The last bus leaves at ten past eleven."),
 )
 """A situation is answered by itself, and is the background of what is said after it."""
 
