@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 pytest.importorskip("torch", reason="torch is not installed: run `make setup-train`")
 
-from contextface_ros.errors import BadInput  # noqa: E402
-from training.data.own import HELD_OUT, read_own  # noqa: E402
+from contextface_ros.errors import BadInput
+from training.data.own import HELD_OUT, read_own
 
 
 def write(file: Path, rows: list[dict[str, Any]]) -> Path:
