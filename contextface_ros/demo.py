@@ -223,7 +223,7 @@ class _Stage:
 
 def _perform(stage: _Stage, line: Line, out: Any) -> Answer | None:
     mark = "“{}”" if line.topic == "speech" else "[{}]"
-    out.print(f"\n{mark.format(line.text)}", markup=False)
+    out.print(f"\n{mark.format(line.text)}", markup=False, soft_wrap=True)
     answer = stage.ask(line)
     if answer is None:
         out.print(f"  no answer within {_ANSWER_S:.0f} s", style="bold red")

@@ -208,13 +208,16 @@ def test_a_hundred_transitions_in_any_order_leak_nothing(robot: Robot, agent: Pr
             state = NEXT[state, step]
 
     wander(30)  # what is made once is made
-    before = entities(robot), process.num_threads(), process.num_fds(), process.memory_info().rss
+    # What is made while it is active leaves the graph a moment after the transition.
+    robot.until(lambda: "/attention" not in dict(entities(robot)[0]), "an agent that is cleaned up")
+    graph = entities(robot)
+    before = process.num_threads(), process.num_fds(), process.memory_info().rss
     wander(100)
-    after = entities(robot), process.num_threads(), process.num_fds(), process.memory_info().rss
-    assert after[0] == before[0]
+    robot.until(lambda: entities(robot) == graph, "the graph as it was before")
+    after = process.num_threads(), process.num_fds(), process.memory_info().rss
+    assert after[0] <= before[0]
     assert after[1] <= before[1]
-    assert after[2] <= before[2]
-    assert after[3] - before[3] < 8 << 20
+    assert after[2] - before[2] < 8 << 20
     robot.bring_up()
     assert robot.answer_to("happy after a long walk").label == Emotion.HAPPY
 

@@ -120,14 +120,15 @@ def test_configured_anew_it_answers_as_before(robot: Robot, agent: Process) -> N
     first = robot.expression_of(robot.answer_to(text)).expression
     process = psutil.Process(agent.popen.pid)
     sizes = []
-    for _ in range(5):
+    for _ in range(8):
         assert all(robot.change(t) for t in (DEACTIVATE, CLEANUP, CONFIGURE, ACTIVATE))
         robot.wait_for_ears()
         sizes.append(process.memory_info().rss)
     robot.emotions.clear()
     again = robot.expression_of(robot.answer_to(text)).expression
     np.testing.assert_allclose(again, first, atol=1e-3)
-    assert sizes[-1] - sizes[1] < 16 << 20
+    # What is resident goes up and down by some megabytes; what leaks only goes up.
+    assert min(sizes[5:]) - min(sizes[:3]) < 16 << 20
 
 
 def test_it_ends_cleanly(agent: Process, robot: Robot) -> None:

@@ -183,6 +183,7 @@ def test_the_tables_are_printed_with_baselines_and_the_papers_figures(
 
 
 def test_a_bundle_is_measured_on_a_users_texts(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="torch is not installed: run `make setup-train`")
     make_tiny_bundle(tmp_path / "tiny")
     rows = [
         {"text": text, "emotion": emotion, "au": {"AU12": 0.5}}
