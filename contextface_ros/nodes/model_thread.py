@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -136,3 +138,14 @@ class ModelThread:
         if wait([closed], timeout_s).not_done:
             raise TimeoutError(f"the model did not stop within {timeout_s} s")
         closed.result()
+        _give_memory_back()
+
+
+def _give_memory_back() -> None:
+    """Hand what native code freed back to the system.
+
+    glibc keeps it, in a heap for each thread that ever was: an agent that was configured a hundred
+    times would hold 80 MB of it. Nothing happens without glibc.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
